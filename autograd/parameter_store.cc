@@ -1,0 +1,94 @@
+#include "autograd/parameter_store.h"
+
+#include <algorithm>
+
+namespace galrec::autograd {
+
+namespace {
+// Spans start at cache lines, so that views into the arena are aligned like allocations of their own.
+constexpr std::int64_t kSpanAlignment = 16;
+}  // namespace
+
+template <class T>
+ParameterId ParameterStore<T>::add(std::string name, std::vector<std::int64_t> shape, Trainable trainable) {
+  GALREC_CHECK(values_.size() == 0, "parameter {} is added after allocate()", name);
+  GALREC_CHECK(!by_name_.contains(name), "parameter {} is registered twice", name);
+  GALREC_CHECK(!shape.empty(), "parameter {} has no shape", name);
+  ParameterSpan span;
+  span.size = 1;
+  for (auto extent : shape) {
+    GALREC_CHECK(extent > 0, "parameter {} has an extent of {}", name, extent);
+    span.size *= extent;
+  }
+  span.decay = shape.size() > 1 ? WeightDecay::kApply : WeightDecay::kNone;
+  span.trainable = trainable;
+  span.offset = total_;
+  span.shape = std::move(shape);
+  span.name = name;
+  total_ += (span.size + kSpanAlignment - 1) / kSpanAlignment * kSpanAlignment;
+  const auto id = static_cast<ParameterId>(spans_.size());
+  by_name_.emplace(std::move(name), id);
+  spans_.push_back(std::move(span));
+  return id;
+}
+
+template <class T>
+void ParameterStore<T>::allocate(Trainable gradients) {
+  GALREC_CHECK(values_.size() == 0, "allocate() is called twice");
+  values_ = Buffer<T>(total_, T(0));
+  if (gradients == Trainable::kYes) gradients_ = Buffer<T>(total_, T(0));
+  written_.assign(spans_.size(), false);
+}
+
+template <class T>
+ParameterId ParameterStore<T>::find(std::string_view name) const {
+  const auto it = by_name_.find(std::string(name));
+  return it == by_name_.end() ? -1 : it->second;
+}
+
+template <class T>
+ParameterId ParameterStore<T>::require(std::string_view name) const {
+  const ParameterId id = find(name);
+  GALREC_CHECK(id >= 0, "there is no parameter {}", name);
+  return id;
+}
+
+template <class T>
+View<T, 2> ParameterStore<T>::value(ParameterId id) const {
+  const auto& s = span(id);
+  GALREC_CHECK(values_.size() > 0, "allocate() comes first");
+  return View<T, 2>(values_.data() + s.offset, {s.rows(), s.cols()});
+}
+
+template <class T>
+View<T, 2> ParameterStore<T>::gradient(ParameterId id) const {
+  const auto& s = span(id);
+  GALREC_CHECK(has_gradients(), "the store of {} keeps no gradients", s.name);
+  return View<T, 2>(gradients_.data() + s.offset, {s.rows(), s.cols()});
+}
+
+template <class T>
+void ParameterStore<T>::zero_gradients() {
+  std::fill(written_.begin(), written_.end(), false);
+}
+
+template <class T>
+Accumulate ParameterStore<T>::claim_gradient(ParameterId id) {
+  const auto i = static_cast<std::size_t>(id);
+  const bool first = !written_.at(i);
+  written_[i] = true;
+  return first ? Accumulate::kOverwrite : Accumulate::kAdd;
+}
+
+template <class T>
+void ParameterStore<T>::finish_gradients() {
+  for (std::size_t i = 0; i < spans_.size(); ++i) {
+    if (!written_[i]) std::fill_n(gradients_.data() + spans_[i].offset, spans_[i].size, T(0));
+    written_[i] = true;
+  }
+}
+
+template class ParameterStore<float>;
+template class ParameterStore<double>;
+
+}  // namespace galrec::autograd

@@ -1,0 +1,25 @@
+#pragma once
+// bfloat16 as storage: the upper half of a float, rounded to nearest even.
+
+#include <bit>
+#include <cstdint>
+
+namespace galrec {
+
+struct bfloat16 {
+  std::uint16_t bits = 0;
+
+  bfloat16() = default;
+  explicit bfloat16(float value) {
+    const std::uint32_t u = std::bit_cast<std::uint32_t>(value);
+    // NaN keeps its sign and becomes quiet: rounding could otherwise carry it into infinity.
+    bits = (u & 0x7fffffffu) > 0x7f800000u ? static_cast<std::uint16_t>((u >> 16) | 0x40u)
+                                           : static_cast<std::uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+  }
+  explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+};
+
+/// How matrix products are computed. The master weights and all other arithmetic stay fp32 (or double).
+enum class GemmPrecision { kFull, kBf16 };
+
+}  // namespace galrec

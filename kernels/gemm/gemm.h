@@ -1,0 +1,50 @@
+#pragma once
+// GEMM: matrix products, and the two column-wise companions of a linear layer.
+//
+// Math      c = alpha op(a) op(b) (+ c);  add_bias: y += 1 bias^T;  column_sum: out = 1^T x (+ out)
+// Shapes    c (M,N) | op(a) (M,K) | op(b) (K,N), each row-major with any row stride | bias, out (N)
+// Backward  y = x w^T (w is [out, in]):  dx = dy w | dw = dy^T x | dbias = column_sum(dy)
+// Saved and aliasing  nothing saved; c must not overlap a or b
+// Numerics and determinism  fp32 products go to oneDNN on fixed output tiles, each computed by one thread, so the bits
+//           do not depend on the thread count. GemmPrecision::kBf16 on the context rounds a and b to bf16 and
+//           accumulates in fp32 (float only). double: plain blocked loops, the oracle. No atomics.
+// Launch    CPU: tiles over M and N in parallel; gemm_serial is for callers that are already inside a parallel loop
+// Reference BLAS GEMM; oneDNN (dnnl_sgemm)
+
+#include "kernels/common/context.h"
+#include "kernels/common/view.h"
+
+namespace galrec {
+
+enum class Transpose { kNo, kYes };
+
+struct GemmOptions {
+  Transpose a = Transpose::kNo;
+  Transpose b = Transpose::kNo;
+  Accumulate accumulate = Accumulate::kOverwrite;
+  double alpha = 1.0;
+};
+
+template <class T>
+void gemm(CpuContext& ctx,
+          View<T, 2> c,       // (M,N)
+          ConstView<T, 2> a,  // (M,K), or (K,M) transposed
+          ConstView<T, 2> b,  // (K,N), or (N,K) transposed
+          const GemmOptions& options = {});
+
+/// The same product on the calling thread only, always in full precision; for small matrices inside a parallel loop.
+template <class T>
+void gemm_serial(View<T, 2> c, ConstView<T, 2> a, ConstView<T, 2> b, const GemmOptions& options = {});
+
+template <class T>
+void add_bias(CpuContext& ctx,
+              View<T, 2> y,            // (M,N), in place
+              ConstView<T, 1> bias);   // (N)
+
+template <class T>
+void column_sum(CpuContext& ctx,
+                View<T, 1> out,        // (N)
+                ConstView<T, 2> x,     // (M,N)
+                Accumulate accumulate);
+
+}  // namespace galrec

@@ -1,0 +1,43 @@
+#pragma once
+// The last linear layer and the softmax cross-entropy in one operation that never stores the N x V logits.
+//
+// Math      z_n = scale x_n w^T (+ bias);  loss = (1/N) sum_n (logsumexp_v z_nv - z_n,target)
+// Shapes    x, dx (N,C) | w, dw (V,C) rows may be a slice of a larger head | bias, dbias (V) or empty | targets (N) int32 in [0,V)
+//           loss (1) | lse, losses (N)
+// Backward  g_nv = dloss/N (exp(z_nv - lse_n) - [v = target_n]);  dx = scale g w (+) | dw = scale g^T x (+) | dbias = sum_n g (+)
+// Saved and aliasing  saved: x, w, targets, lse. No aliasing.
+// Numerics and determinism  chunks of rows; logits of one chunk live in scratch and are recomputed in backward (8 N C V FLOPs in all);
+//           fp32 log-sum-exp with exact maxima; the one-hot is subtracted in fp32; chunks are added to dw in order
+// Launch    CPU: GEMM per chunk, rows of the chunk in parallel
+// Reference Wijmans et al. 2024 (Cut Your Losses); T5: scale d^-1/2 only for tied heads
+
+#include "kernels/common/context.h"
+#include "kernels/common/view.h"
+
+namespace galrec {
+
+template <class T>
+void linear_cross_entropy_forward(CpuContext& ctx,
+                                  View<T, 1> loss,                       // (1)
+                                  View<T, 1> losses,                     // (N)
+                                  View<T, 1> lse,                        // (N)
+                                  ConstView<T, 2> x,                     // (N,C)
+                                  ConstView<T, 2> w,                     // (V,C)
+                                  ConstView<T, 1> bias,                  // (V) or empty
+                                  View<const std::int32_t, 1> targets,   // (N)
+                                  double scale);
+
+template <class T>
+void linear_cross_entropy_backward(CpuContext& ctx,
+                                   View<T, 2> dx,                        // (N,C) or empty
+                                   View<T, 2> dw,                        // (V,C) or empty
+                                   View<T, 1> dbias,                     // (V) or empty
+                                   double dloss,
+                                   ConstView<T, 2> x, ConstView<T, 2> w, ConstView<T, 1> bias,
+                                   View<const std::int32_t, 1> targets,
+                                   ConstView<T, 1> lse,                  // (N)
+                                   double scale,
+                                   Accumulate dx_accumulate,
+                                   Accumulate dw_accumulate);            // of dw and dbias
+
+}  // namespace galrec

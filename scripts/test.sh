@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Sets up, builds and tests GALRec. Works from any directory, as often as you like.
+#   scripts/test.sh            release build, all tests
+#   scripts/test.sh --all      also sanitizers, the race build and a short run of every fuzzer (what CI does)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+all=no
+for argument in "$@"; do
+  case "$argument" in
+    --all) all=yes ;;
+    *) echo "usage: scripts/test.sh [--all]" >&2; exit 2 ;;
+  esac
+done
+werror=OFF
+if [ -n "${CI:-}" ]; then werror=ON; fi
+
+step() { printf '\n== %s (%s)\n' "$1" "$(date +%H:%M:%S)"; }
+
+step "packages"
+if [ "$all" = yes ]; then scripts/install_packages.sh sanitizers; else scripts/install_packages.sh; fi
+
+build() {  # build PRESET [cmake options]: configure and build one preset
+  local preset=$1; shift
+  step "build: $preset"
+  cmake --preset "$preset" -DGALREC_WERROR=$werror "$@" >build/"$preset".configure.log 2>&1 ||
+    { cat build/"$preset".configure.log; exit 1; }
+  cmake --build --preset "$preset" -- --quiet
+}
+mkdir -p build
+
+if [ "$all" = yes ]; then
+  build asan
+  step "tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+  # The sanitized run repeats every unit test; what trains for long or reads the real data runs in the release build.
+  (cd build/asan && ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions="$PWD/../../scripts/lsan.supp" \
+    GALREC_SLOW_TESTS=skip ctest -j2 --output-on-failure --timeout 900 -LE slow | tail -n 25)
+
+  build tsan
+  step "tests under ThreadSanitizer"
+  archer=$(ls /usr/lib/llvm-*/lib/libarcher.so 2>/dev/null | tail -n 1 || true)
+  (cd build/tsan && OMP_NUM_THREADS=3 OMP_TOOL_LIBRARIES=$archer \
+    TSAN_OPTIONS="ignore_noninstrumented_modules=1 suppressions=$PWD/../../scripts/tsan.supp" \
+    GALREC_SLOW_TESTS=skip ctest --output-on-failure --timeout 900 -L threads | tail -n 25)
+
+  build fuzz
+  step "fuzzers"
+  scripts/fuzz.sh "${GALREC_FUZZ_SECONDS:-10}"
+fi
+
+build release
+step "tests"
+cd build/release
+ctest -j2 --output-on-failure --timeout 900
