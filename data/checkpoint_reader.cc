@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "data/atomic_file.h"
+#include "data/message_text.h"
 #include "data/nearest_name.h"
 #include "kernels/common/check.h"
 
@@ -30,14 +31,14 @@ std::map<std::string, std::string> parse_checkpoint_index(const std::string& tex
     if (depth > kDeepest) throw DataError(fmt::format("{}: nested deeper than {}: not an index", name, kDeepest));
     if (event == json::parse_event_t::key && depth == 1) seen.clear();
     if (event == json::parse_event_t::key && depth == 2 && !seen.insert(parsed.get<std::string>()).second)
-      throw DataError(fmt::format("{}: '{}' occurs twice", name, parsed.get<std::string>()));
+      throw DataError(fmt::format("{}: '{}' occurs twice", name, shorten(parsed.get<std::string>())));
     return true;
   };
   json document;
   try {
     document = json::parse(text, watch);
   } catch (const json::parse_error& error) {
-    throw DataError(fmt::format("{}: byte {}: not JSON: {}", name, error.byte, error.what()));
+    throw DataError(fmt::format("{}: byte {}: not JSON: {}", name, error.byte, shorten(error.what())));
   }
   const auto weights = document.is_object() ? document.find("weight_map") : document.end();
   if (!document.is_object() || weights == document.end() || !weights->is_object())
@@ -45,10 +46,10 @@ std::map<std::string, std::string> parse_checkpoint_index(const std::string& tex
   std::map<std::string, std::string> shards;
   for (const auto& [tensor, shard] : weights->items()) {
     if (!shard.is_string())
-      throw DataError(fmt::format("{}: weight_map['{}']: got {}, expected a file name", name, tensor, shard.type_name()));
+      throw DataError(fmt::format("{}: weight_map['{}']: got {}, expected a file name", name, shorten(tensor), shard.type_name()));
     const auto file = shard.get<std::string>();
     if (!plain_file_name(file))
-      throw DataError(fmt::format("{}: weight_map['{}']: got '{}', expected a file name without path separators", name, tensor, file));
+      throw DataError(fmt::format("{}: weight_map['{}']: got '{}', expected a file name without path separators", name, shorten(tensor), shorten(file)));
     shards.emplace(tensor, file);
   }
   return shards;

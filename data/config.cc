@@ -9,6 +9,7 @@
 
 #include "data/atomic_file.h"
 #include "data/config_toml.h"
+#include "data/message_text.h"
 #include "data/nearest_name.h"
 #include "kernels/common/check.h"
 
@@ -142,8 +143,7 @@ std::string Config::to_toml() const {
     std::string& body = groups[group_of(key.name)];
     std::string help = key.help;
     if (!key.choices.empty()) {
-      help += help.empty() ? "" : ": ";
-      for (std::size_t i = 0; i < key.choices.size(); ++i) help += (i > 0 ? " | " : "") + key.choices[i];
+      help += (help.empty() ? "" : ": ") + join(key.choices, " | ");
     }
     if (!help.empty()) body += "# " + help + "\n";
     body += fmt::format("{} = {}\n", key.name.substr(key.name.rfind('.') + 1), to_toml_text(get(key.name)));

@@ -1,12 +1,11 @@
 #include "data/config_schema.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "data/message_text.h"
 #include "data/nearest_name.h"
 #include "kernels/common/check.h"
 
@@ -112,7 +111,7 @@ ConfigValue checked_value(const KeySpec& key, ConfigValue value, const std::stri
   if (const auto* text = std::get_if<std::string>(&value)) {
     if (!valid_utf8(*text)) fail("bytes that are not UTF-8", "UTF-8 text");
     if (!key.choices.empty() && std::find(key.choices.begin(), key.choices.end(), *text) == key.choices.end())
-      fail(quoted(*text), fmt::format("one of {}{}", fmt::join(key.choices, ", "), did_you_mean(*text, key.choices)));
+      fail(quoted(*text), fmt::format("one of {}{}", join(key.choices), did_you_mean(*text, key.choices)));
   }
   return value;
 }

@@ -1,11 +1,10 @@
 #include "data/matrix_file.h"
 
-#include <fmt/ranges.h>
-
 #include <cmath>
 #include <vector>
 
 #include "data/mapped_file.h"
+#include "data/message_text.h"
 #include "data/safetensors.h"
 #include "kernels/common/check.h"
 
@@ -22,7 +21,7 @@ Matrix read_safetensors_matrix(const std::filesystem::path& path, const std::opt
         candidates.push_back(candidate);
     if (candidates.size() != 1)
       throw DataError(fmt::format("{}: expected one two-dimensional floating-point tensor, or the name of one; got {} ({})",
-                                  file.name(), candidates.size(), fmt::join(candidates, ", ")));
+                                  file.name(), candidates.size(), join(candidates)));
     name = candidates.front();
   }
   const TensorInfo& info = file.info(name);

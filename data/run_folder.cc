@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
@@ -19,6 +20,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kConfig = "config.toml";
+constexpr const char* kMetrics = "metrics.jsonl";
 constexpr const char* kCheckpoints[] = {"last", "best"};
 
 void create_folder(const fs::path& folder) {
@@ -47,21 +50,21 @@ std::size_t kept_metrics(std::string_view text, std::int64_t last_step) {
 RunFolder::RunFolder(const fs::path& path, const Config& config, const RunInfo& info, RunMode mode,
                      std::span<const std::string> may_differ)
     : path_(path) {
-  const bool holds_run = fs::exists(path_ / "config.toml");
-  if (mode == RunMode::kNew && holds_run)
-    throw UsageError(fmt::format("{}: already holds a run; resume it (--resume) or choose another folder", path_.string()));
-  if (mode == RunMode::kResume && !holds_run)
-    throw UsageError(fmt::format("{}: holds no run to resume: there is no config.toml", path_.string()));
+  if (mode == RunMode::kResume && !fs::exists(path_ / kConfig))  // before anything is created
+    throw UsageError(fmt::format("{}: holds no run to resume: there is no {}", path_.string(), kConfig));
   create_folder(path_);
   lock();
   try {
-    recover();
-    resumed_ = holds_run;
+    resumed_ = fs::exists(path_ / kConfig);
+    if (mode == RunMode::kNew && resumed_)
+      throw UsageError(fmt::format("{}: already holds a run; resume it (--resume) or choose another folder", path_.string()));
     if (resumed_) check_config(config, may_differ);
-    write_file(path_ / "config.toml", config.to_toml());
+    recover();
+    write_file(path_ / kConfig, config.to_toml());
     write_environment(info);
     open_metrics();
   } catch (...) {
+    if (metrics_ >= 0) ::close(metrics_);
     ::close(lock_);
     throw;
   }
@@ -93,7 +96,7 @@ void RunFolder::recover() {
 
 void RunFolder::check_config(const Config& config, std::span<const std::string> may_differ) const {
   Config recorded(config.schema());
-  recorded.load_toml(path_ / "config.toml");
+  recorded.load_toml(path_ / kConfig);
   const auto names = config.differing_keys(recorded, may_differ);
   if (names.empty()) return;
   std::string list;
@@ -112,15 +115,18 @@ void RunFolder::write_environment(const RunInfo& info) const {
     const auto before = nlohmann::ordered_json::parse(read_file(file), nullptr, false);
     if (!before.is_object()) throw DataError(fmt::format("{}: expected a JSON object", file.string()));
     environment = before;  // the start stays; every resume adds its own
+    if (!environment.contains("resumes") || !environment["resumes"].is_array())
+      environment["resumes"] = nlohmann::ordered_json::array();
     environment["resumes"].push_back(now);
   }
   write_file(file, environment.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
 }
 
 void RunFolder::open_metrics() {
-  const fs::path file = path_ / "metrics.jsonl";
+  const fs::path file = path_ / kMetrics;
   metrics_ = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (metrics_ < 0) throw DataError(fmt::format("{}: cannot open: {}", file.string(), std::strerror(errno)));
+  truncate_metrics(std::numeric_limits<std::int64_t>::max());  // a kill can leave half a line
 }
 
 void RunFolder::append_metrics(const nlohmann::ordered_json& line) {
@@ -130,13 +136,13 @@ void RunFolder::append_metrics(const nlohmann::ordered_json& line) {
     const ssize_t written = ::write(metrics_, text.data() + done, text.size() - done);
     if (written < 0 && errno == EINTR) continue;
     if (written < 0)
-      throw DataError(fmt::format("{}: cannot write: {}", (path_ / "metrics.jsonl").string(), std::strerror(errno)));
+      throw DataError(fmt::format("{}: cannot write: {}", (path_ / kMetrics).string(), std::strerror(errno)));
     done += static_cast<std::size_t>(written);
   }
 }
 
 void RunFolder::truncate_metrics(std::int64_t last_step) {
-  const fs::path file = path_ / "metrics.jsonl";
+  const fs::path file = path_ / kMetrics;
   const std::size_t kept = kept_metrics(read_file(file), last_step);
   if (::ftruncate(metrics_, static_cast<off_t>(kept)) != 0)
     throw DataError(fmt::format("{}: cannot truncate: {}", file.string(), std::strerror(errno)));
@@ -156,7 +162,7 @@ void RunFolder::save_checkpoint(const std::string& name, const std::function<voi
     sync_tree(incoming);
     // The metrics that lead up to a checkpoint must not be younger than it after a power cut.
     if (::fsync(metrics_) != 0)
-      throw DataError(fmt::format("{}: cannot sync: {}", (path_ / "metrics.jsonl").string(), std::strerror(errno)));
+      throw DataError(fmt::format("{}: cannot sync: {}", (path_ / kMetrics).string(), std::strerror(errno)));
   } catch (...) {
     fs::remove_all(incoming, error);
     throw;

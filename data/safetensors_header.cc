@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "data/message_text.h"
 #include "kernels/common/check.h"
 
 namespace galrec::data {
@@ -14,15 +15,6 @@ namespace {
 
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation
 constexpr const char* kMetadata = "__metadata__";
-
-// Names in messages come from the file: cut the endless ones, hide control characters.
-std::string shorten(std::string_view text) {
-  constexpr std::size_t kLongest = 200;
-  std::string shown(text.substr(0, kLongest));
-  for (char& c : shown)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  return text.size() > kLongest ? shown + "..." : shown;
-}
 
 // Receives JSON events and accepts exactly the grammar of a safetensors header:
 //   { name: { "dtype": string, "shape": [n...], "data_offsets": [begin, end] }, "__metadata__": { string: string } }
@@ -121,7 +113,7 @@ class HeaderEvents : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
-    throw DataError(fmt::format("{}: byte {}: the header is not JSON: {}", file_, 8 + position, shorten(error.what())));
+    throw DataError(fmt::format("{}: byte {}: the header is not JSON: {}", file_, 8 + position - (position > 0), shorten(error.what())));
   }
 
  private:

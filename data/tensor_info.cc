@@ -1,8 +1,5 @@
 #include "data/tensor_info.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <array>
 
 namespace galrec::data {
@@ -36,6 +33,14 @@ std::optional<TensorType> parse_tensor_type(std::string_view name) {
   return std::nullopt;
 }
 
-std::string shape_text(const std::vector<std::int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text = "[";
+  for (const std::int64_t extent : shape) {
+    if (text.size() > 1) text += ", ";
+    text += std::to_string(extent);
+  }
+  text += ']';
+  return text;
+}
 
 }  // namespace galrec::data

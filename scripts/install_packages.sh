@@ -2,12 +2,15 @@
 # Installs the Debian or Ubuntu packages that GALRec builds with. Asks for sudo only when something is missing.
 #   scripts/install_packages.sh            what the program and its tests need
 #   scripts/install_packages.sh sanitizers also clang, libomp and the sanitizers' runtimes
+#   scripts/install_packages.sh quickstart also pip, where Python has none, to fetch MovieLens-100K
 set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache pkg-config libdnnl-dev libsentencepiece-dev libthrust-dev libcli11-dev
   libtomlplusplus-dev nlohmann-json3-dev libspdlog-dev libfmt-dev zlib1g-dev libgtest-dev libbenchmark-dev)
 if [ "${1:-}" = sanitizers ]; then
   packages+=(clang libclang-rt-dev libomp-dev)
+elif [ "${1:-}" = quickstart ] && ! python3 -m pip --version >/dev/null 2>&1; then
+  packages+=(python3-pip)
 fi
 
 missing=()

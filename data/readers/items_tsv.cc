@@ -22,7 +22,7 @@ void read_table(LineReader& reader, std::string_view id_column, const Row& wante
   if (!reader.next(line)) reader.fail("an empty file", expected);
   Row fields;
   split_fields(line, '\t', fields);
-  if (fields.front() != id_column) reader.fail(fmt::format("the header {}", quoted(line)), expected);
+  if (fields.front() != id_column) reader.fail(fmt::format("the header {}", quote(line)), expected);
   const std::size_t width = fields.size();
   std::vector<std::size_t> columns;
   for (const std::string_view name : wanted)

@@ -12,7 +12,7 @@ namespace {
 using nlohmann::json;
 
 std::string shown(const json& value) {
-  if (value.is_string()) return quoted(value.get_ref<const std::string&>());
+  if (value.is_string()) return quote(value.get_ref<const std::string&>());
   return value.is_structured() ? fmt::format("an {}", value.type_name()) : value.dump();
 }
 
@@ -35,10 +35,10 @@ json parse_json_line(const LineReader& reader, std::string_view line) {
   } catch (const json::parse_error& error) {
     const bool cut = error.byte > line.size();
     const std::string place = cut ? "a line that ends within a JSON value"
-                                  : fmt::format("{} in column {}", quoted(line.substr(error.byte > 0 ? error.byte - 1 : 0, 12)), error.byte);
+                                  : fmt::format("{} in column {}", quote(line.substr(error.byte > 0 ? error.byte - 1 : 0, 12)), error.byte);
     reader.fail(place, "one JSON object a line");
   } catch (const json::out_of_range& error) {  // a number beyond double
-    reader.fail(fmt::format("a number out of range ({})", quoted(line)), "one JSON object a line");
+    reader.fail(fmt::format("a number out of range ({})", quote(line)), "one JSON object a line");
   }
   if (!value.is_object()) reader.fail(fmt::format("a JSON {}", value.type_name()), "one JSON object a line");
   return value;

@@ -101,7 +101,7 @@ std::int64_t LineReader::integer(std::string_view token, std::int64_t low, std::
   const char* last = token.data() + token.size();
   const auto [end, error] = std::from_chars(token.data(), last, value);
   if (error != std::errc() || end != last || value < low || value > high)
-    fail(quoted(token), fmt::format("{} from {} to {}", what, low, high));
+    fail(quote(token), fmt::format("{} from {} to {}", what, low, high));
   return value;
 }
 
@@ -109,7 +109,7 @@ double LineReader::number(std::string_view token, std::string_view what) const {
   double value = 0;
   const char* last = token.data() + token.size();
   const auto [end, error] = std::from_chars(token.data(), last, value);
-  if (error != std::errc() || end != last || !std::isfinite(value)) fail(quoted(token), fmt::format("{}, a number", what));
+  if (error != std::errc() || end != last || !std::isfinite(value)) fail(quote(token), fmt::format("{}, a number", what));
   return value;
 }
 
@@ -117,7 +117,7 @@ void LineReader::require_id(std::string_view id, std::string_view what) const {
   if (id.empty()) fail(fmt::format("an empty {}", what), "an id");
   require_utf8(id);
   const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; };
-  if (std::any_of(id.begin(), id.end(), control)) fail(fmt::format("{} {}", what, quoted(id)), "an id without control characters");
+  if (std::any_of(id.begin(), id.end(), control)) fail(fmt::format("{} {}", what, quote(id)), "an id without control characters");
 }
 
 }  // namespace galrec::data

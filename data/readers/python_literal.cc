@@ -31,7 +31,7 @@ class Parser {
   [[noreturn]] void fail(std::string_view expected) const {
     const bool end = at_ >= text_.size();
     reader_.fail(end ? fmt::format("the end of the line in column {}", at_ + 1)
-                     : fmt::format("{} in column {}", quoted(text_.substr(at_, 12)), at_ + 1),
+                     : fmt::format("{} in column {}", quote(text_.substr(at_, 12)), at_ + 1),
                  fmt::format("{} (a Python literal)", expected));
   }
 
@@ -127,7 +127,7 @@ class Parser {
   }
 
   json parse_string() {
-    const char quote = text_[at_++];
+    const char mark = text_[at_++];
     std::string bytes;   // \xhh as a byte
     std::string points;  // \xhh as a code point
     const auto append = [&](char32_t point) {
@@ -135,9 +135,9 @@ class Parser {
       append_utf8(points, point);
     };
     for (;;) {
-      if (at_ >= text_.size()) fail(fmt::format("the closing {}", quote));
+      if (at_ >= text_.size()) fail(fmt::format("the closing {}", mark));
       const char c = text_[at_++];
-      if (c == quote) break;
+      if (c == mark) break;
       if (c != '\\') {
         bytes += c;
         points += c;

@@ -33,10 +33,10 @@ std::vector<Column> read_header(LineReader& reader) {
     const std::string_view type = colon == std::string_view::npos ? std::string_view() : field.substr(colon + 1);
     const auto known = std::find(kTypes.begin(), kTypes.end(), type);
     if (known == kTypes.end() || colon == 0)
-      reader.fail(fmt::format("the column {}", quoted(field)), "name:type with the type token, token_seq, float or float_seq");
+      reader.fail(fmt::format("the column {}", quote(field)), "name:type with the type token, token_seq, float or float_seq");
     const std::string_view name = field.substr(0, colon);
     if (std::any_of(columns.begin(), columns.end(), [&](const Column& column) { return column.name == name; }))
-      reader.fail(fmt::format("the column {} twice", quoted(name)), "each column once");
+      reader.fail(fmt::format("the column {} twice", quote(name)), "each column once");
     columns.push_back({std::string(name), *known});
   }
   return columns;
@@ -73,7 +73,7 @@ std::int64_t whole_time(const LineReader& reader, std::string_view token) {
   constexpr double kExact = 9007199254740992.0;  // 2^53: above it a double no longer tells seconds apart
   const double time = reader.number(token, "a timestamp");
   if (time != std::floor(time) || std::abs(time) > kExact)
-    reader.fail(quoted(token), "a timestamp, a whole number of at most 2^53");
+    reader.fail(quote(token), "a timestamp, a whole number of at most 2^53");
   return static_cast<std::int64_t>(time);
 }
 

@@ -99,9 +99,9 @@ Interactions read_s3rec_interactions(LineReader& reader) {
     const std::string_view user = next_token(line);
     reader.require_id(user, "user id");
     if (out.users.find(user) >= 0)
-      reader.fail(fmt::format("user {} a second time", quoted(user)), "one line for each user");
+      reader.fail(fmt::format("user {} a second time", quote(user)), "one line for each user");
     std::string_view item = next_token(line);
-    if (item.empty()) reader.fail(fmt::format("user {} without items", quoted(user)), kRow);
+    if (item.empty()) reader.fail(fmt::format("user {} without items", quote(user)), kRow);
     for (; !item.empty(); item = next_token(line)) {
       reader.require_id(item, "item id");
       out.add(user, item);

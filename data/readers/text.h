@@ -24,7 +24,7 @@ std::string clean_text(std::string_view text);
 std::string decode_html_entities(std::string_view text);
 
 /// `text` in single quotes for a message: cut after 40 bytes, control characters and non-ASCII bytes as \xhh.
-std::string quoted(std::string_view text);
+std::string quote(std::string_view text);
 
 /// Splits at every `separator` into `fields` (cleared first); the fields point into `line`.
 void split_fields(std::string_view line, char separator, std::vector<std::string_view>& fields);

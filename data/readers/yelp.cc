@@ -62,7 +62,7 @@ std::int64_t parse_date(const LineReader& reader, std::string_view date) {
     }
     good = day.ok() && hour < 24 && minute < 60 && second <= 60;
   }
-  if (!good) reader.fail(fmt::format("the date {}", quoted(date)), "YYYY-MM-DD or YYYY-MM-DD hh:mm:ss");
+  if (!good) reader.fail(fmt::format("the date {}", quote(date)), "YYYY-MM-DD or YYYY-MM-DD hh:mm:ss");
   const std::int64_t days = std::chrono::sys_days(day).time_since_epoch().count();
   return ((days * 24 + hour) * 60 + minute) * 60 + second;
 }

@@ -1,0 +1,239 @@
+#include "kernels/gemm/gemm.h"
+
+#include <dnnl.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <type_traits>
+
+#include "kernels/common/dtype.h"
+#include "kernels/common/parallel.h"
+
+// oneDNN exports this beside dnnl_sgemm (same arguments, a and b bf16) but has no header for it. Weak: a build of the
+// library without it makes the symbol null, and GemmPrecision::kBf16 then runs in full precision.
+extern "C" __attribute__((weak)) dnnl_status_t dnnl_gemm_bf16bf16f32(char transa, char transb, dnnl_dim_t m, dnnl_dim_t n, dnnl_dim_t k,
+                                                                     float alpha, const void* a, dnnl_dim_t lda, const void* b,
+                                                                     dnnl_dim_t ldb, float beta, float* c, dnnl_dim_t ldc);
+
+namespace galrec {
+
+namespace {
+
+// dnnl_sgemm outside a parallel region takes all of OpenMP's threads and then splits the work by their number. Every
+// call here must be a one-thread call, in or out of a region.
+class OneThread {
+ public:
+  OneThread() : previous_(omp_get_max_threads()) {
+    if (previous_ != 1) omp_set_num_threads(1);
+  }
+  ~OneThread() {
+    if (previous_ != 1) omp_set_num_threads(previous_);
+  }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int previous_;
+};
+
+template <class T>
+struct Operand {
+  const T* data;
+  std::int64_t stride;
+  bool transposed;
+  const T* at(std::int64_t row, std::int64_t col) const {
+    return transposed ? data + col * stride + row : data + row * stride + col;
+  }
+};
+
+template <class T>
+Operand<T> operand(const ConstView<T, 2>& x, Transpose t) {
+  return {x.data, std::max<std::int64_t>({x.stride[0], x.cols(), 1}), t == Transpose::kYes};
+}
+
+template <class T, class In = T>
+struct Product {
+  std::int64_t m, n, k;
+  T* c;
+  std::int64_t ldc;
+  Operand<In> a, b;
+  T alpha;
+  bool add;
+};
+
+template <class T>
+Product<T> checked(View<T, 2> c, ConstView<T, 2> a, ConstView<T, 2> b, const GemmOptions& o) {
+  const bool ta = o.a == Transpose::kYes, tb = o.b == Transpose::kYes;
+  const std::int64_t m = ta ? a.cols() : a.rows(), k = ta ? a.rows() : a.cols();
+  const std::int64_t kb = tb ? b.cols() : b.rows(), n = tb ? b.rows() : b.cols();
+  GALREC_CHECK(c.rows() == m && c.cols() == n && k == kb, "c ({}, {}) = op(a) ({}, {}) op(b) ({}, {})", c.rows(), c.cols(), m, k, kb, n);
+  GALREC_CHECK(c.rows() <= 1 || c.stride[0] >= c.cols());
+  GALREC_CHECK(a.rows() <= 1 || a.stride[0] >= a.cols());
+  GALREC_CHECK(b.rows() <= 1 || b.stride[0] >= b.cols());
+  return {m, n, k, c.data, std::max<std::int64_t>({c.stride[0], n, 1}), operand<T>(a, o.a), operand<T>(b, o.b), static_cast<T>(o.alpha),
+          o.accumulate == Accumulate::kAdd};
+}
+
+// One output tile, c[i0 .. i0+m, j0 .. j0+n], on the calling thread.
+void tile(const Product<float>& p, std::int64_t i0, std::int64_t m, std::int64_t j0, std::int64_t n) {
+  const auto status = dnnl_sgemm(p.a.transposed ? 'T' : 'N', p.b.transposed ? 'T' : 'N', m, n, p.k, p.alpha, p.a.at(i0, 0), p.a.stride,
+                                 p.b.at(0, j0), p.b.stride, p.add ? 1.0f : 0.0f, p.c + i0 * p.ldc + j0, p.ldc);
+  GALREC_CHECK(status == dnnl_success, "dnnl_sgemm returned {}", static_cast<int>(status));
+}
+
+void tile(const Product<float, bfloat16>& p, std::int64_t i0, std::int64_t m, std::int64_t j0, std::int64_t n) {
+  const auto status = dnnl_gemm_bf16bf16f32(p.a.transposed ? 'T' : 'N', p.b.transposed ? 'T' : 'N', m, n, p.k, p.alpha, p.a.at(i0, 0),
+                                            p.a.stride, p.b.at(0, j0), p.b.stride, p.add ? 1.0f : 0.0f, p.c + i0 * p.ldc + j0, p.ldc);
+  GALREC_CHECK(status == dnnl_success, "dnnl_gemm_bf16bf16f32 returned {}", static_cast<int>(status));
+}
+
+// The oracle: b goes through a small dense panel, c gets one row update per (row, depth).
+void tile(const Product<double>& p, std::int64_t i0, std::int64_t m, std::int64_t j0, std::int64_t n) {
+  constexpr std::int64_t kCols = 64, kDepth = 64;
+  double panel[kDepth][kCols];
+  for (std::int64_t i = 0; i < m && !p.add; ++i) std::fill_n(p.c + (i0 + i) * p.ldc + j0, n, 0.0);
+  for (std::int64_t j = 0; j < n; j += kCols) {
+    const std::int64_t cols = std::min(kCols, n - j);
+    for (std::int64_t k = 0; k < p.k; k += kDepth) {
+      const std::int64_t depth = std::min(kDepth, p.k - k);
+      for (std::int64_t d = 0; d < depth; ++d) {
+        for (std::int64_t l = 0; l < cols; ++l) panel[d][l] = p.alpha * *p.b.at(k + d, j0 + j + l);
+      }
+      for (std::int64_t i = 0; i < m; ++i) {
+        double* __restrict out = p.c + (i0 + i) * p.ldc + j0 + j;
+        for (std::int64_t d = 0; d < depth; ++d) {
+          const double factor = *p.a.at(i0 + i, k + d);
+          for (std::int64_t l = 0; l < cols; ++l) out[l] += factor * panel[d][l];
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+bool trivial(const Product<T>& p) {
+  if (p.m == 0 || p.n == 0) return true;
+  if (p.k != 0) return false;
+  for (std::int64_t i = 0; i < p.m && !p.add; ++i) std::fill_n(p.c + i * p.ldc, p.n, T(0));
+  return true;
+}
+
+// Sizes of the output tiles: a function of the product's shape only, never of the threads. Small products are one tile
+// (no parallel region); the others take the largest tiles of which there are enough to balance a few threads. oneDNN
+// packs its operands per call; 64 x 64 is the smallest tile at which that stays below a tenth of the time.
+struct TileSize {
+  std::int64_t m, n;
+};
+
+TileSize choose_tiles(std::int64_t m, std::int64_t n, std::int64_t k) {
+  constexpr std::int64_t kSerialProducts = std::int64_t{1} << 20, kEnoughTiles = 16;
+  if (m * n * k <= kSerialProducts) return {m, n};
+  constexpr TileSize kSizes[] = {{512, 512}, {512, 256}, {256, 256}, {256, 128}, {128, 128}, {128, 64}, {64, 64}};
+  for (const TileSize& size : kSizes) {
+    if (((m + size.m - 1) / size.m) * ((n + size.n - 1) / size.n) >= kEnoughTiles) return size;
+  }
+  return {64, 64};
+}
+
+template <class T, class In>
+void run_tiles(CpuContext& ctx, const Product<T, In>& p) {
+  const TileSize size = choose_tiles(p.m, p.n, p.k);
+  const std::int64_t tiles_m = (p.m + size.m - 1) / size.m, tiles_n = (p.n + size.n - 1) / size.n;
+  const OneThread guard;
+  parallel_for(ctx, tiles_m * tiles_n, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const std::int64_t i = t / tiles_n * size.m, j = t % tiles_n * size.n;
+      tile(p, i, std::min(size.m, p.m - i), j, std::min(size.n, p.n - j));
+    }
+  });
+}
+
+bool has_bf16_products() {
+  static const bool available = dnnl_gemm_bf16bf16f32 != nullptr && __builtin_cpu_supports("avx512bf16");
+  return available;
+}
+
+Operand<bfloat16> rounded(CpuContext& ctx, Arena& scratch, ConstView<float, 2> x, Transpose t) {
+  constexpr std::int64_t kGrainElements = 32768;
+  View<bfloat16, 2> out = scratch.matrix<bfloat16>(x.rows(), x.cols());
+  parallel_for(ctx, x.rows(), kGrainElements / std::max<std::int64_t>(x.cols(), 1), [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const float* __restrict from = x.row(i);
+      bfloat16* __restrict to = out.row(i);
+      for (std::int64_t j = 0; j < x.cols(); ++j) to[j] = bfloat16(from[j]);
+    }
+  });
+  return operand<bfloat16>(out, t);
+}
+
+}  // namespace
+
+template <class T>
+void gemm(CpuContext& ctx, View<T, 2> c, ConstView<T, 2> a, ConstView<T, 2> b, const GemmOptions& options) {
+  const auto p = checked<T>(c, a, b, options);
+  if (trivial(p)) return;
+  if constexpr (std::is_same_v<T, float>) {
+    if (ctx.gemm_precision() == GemmPrecision::kBf16 && has_bf16_products()) {
+      ScratchScope scope(ctx.scratch());
+      const auto ra = rounded(ctx, *scope, a, options.a), rb = rounded(ctx, *scope, b, options.b);
+      run_tiles(ctx, Product<float, bfloat16>{p.m, p.n, p.k, p.c, p.ldc, ra, rb, p.alpha, p.add});
+      return;
+    }
+  }
+  run_tiles(ctx, p);
+}
+
+template <class T>
+void gemm_serial(View<T, 2> c, ConstView<T, 2> a, ConstView<T, 2> b, const GemmOptions& options) {
+  const auto p = checked<T>(c, a, b, options);
+  if (trivial(p)) return;
+  const OneThread guard;
+  tile(p, 0, p.m, 0, p.n);
+}
+
+template <class T>
+void add_bias(CpuContext& ctx, View<T, 2> y, ConstView<T, 1> bias) {
+  GALREC_CHECK(bias.extent(0) == y.cols(), "bias ({}) on columns ({})", bias.extent(0), y.cols());
+  parallel_for(ctx, y.rows(), 256, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      T* __restrict row = y.row(i);
+      const T* __restrict add = bias.data;
+      for (std::int64_t j = 0; j < y.cols(); ++j) row[j] += add[j];
+    }
+  });
+}
+
+// Slabs of rows are summed one by one, then the slabs in order: the same additions for any number of threads.
+template <class T>
+void column_sum(CpuContext& ctx, View<T, 1> out, ConstView<T, 2> x, Accumulate accumulate) {
+  const std::int64_t rows = x.rows(), cols = x.cols();
+  GALREC_CHECK(out.extent(0) == cols, "out ({}), columns ({})", out.extent(0), cols);
+  constexpr std::int64_t kSlab = 256;
+  const std::int64_t slabs = (rows + kSlab - 1) / kSlab;
+  ScratchScope scope(ctx.scratch());
+  View<T, 2> partial = scope->matrix<T>(slabs, cols);
+  parallel_for(ctx, rows, kSlab, [&](std::int64_t begin, std::int64_t end, int) {
+    T* __restrict sum = partial.row(begin / kSlab);
+    std::fill_n(sum, cols, T(0));
+    for (std::int64_t i = begin; i < end; ++i) {
+      const T* __restrict row = x.row(i);
+      for (std::int64_t j = 0; j < cols; ++j) sum[j] += row[j];
+    }
+  });
+  if (accumulate == Accumulate::kOverwrite) std::fill_n(out.data, cols, T(0));
+  for (std::int64_t s = 0; s < slabs; ++s) {
+    const T* __restrict sum = partial.row(s);
+    for (std::int64_t j = 0; j < cols; ++j) out.data[j] += sum[j];
+  }
+}
+
+#define GALREC_INSTANTIATE(T)                                                                                       \
+  template void gemm<T>(CpuContext&, View<T, 2>, ConstView<T, 2>, ConstView<T, 2>, const GemmOptions&);             \
+  template void gemm_serial<T>(View<T, 2>, ConstView<T, 2>, ConstView<T, 2>, const GemmOptions&);                   \
+  template void add_bias<T>(CpuContext&, View<T, 2>, ConstView<T, 1>);                                              \
+  template void column_sum<T>(CpuContext&, View<T, 1>, ConstView<T, 2>, Accumulate);
+GALREC_INSTANTIATE(float)
+GALREC_INSTANTIATE(double)
+#undef GALREC_INSTANTIATE
+
+}  // namespace galrec

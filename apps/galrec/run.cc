@@ -1,0 +1,73 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "apps/galrec/commands.h"
+#include "data/memory.h"
+#include "kernels/common/check.h"
+
+namespace galrec::apps {
+
+namespace {
+
+constexpr const char* kAbout =
+    "GALRec: graph-aware learning for language-model recommendation.\n"
+    "From data to ranked items: prepare -> pretrain -> train -> evaluate -> recommend.\n";
+
+std::string join(int argc, const char* const* argv) {
+  std::string text;
+  for (int i = 0; i < argc; ++i) text += (i > 0 ? " " : "") + std::string(argv[i]);
+  return text;
+}
+
+int fail(const std::string& message, int code) {
+  fmt::print(stderr, "galrec: {}\n", message);
+  return code;
+}
+
+}  // namespace
+
+int run(int argc, const char* const* argv) {
+  CommonOptions common;
+  common.command_line = join(argc, argv);
+
+  CLI::App app(kAbout, "galrec");
+  app.require_subcommand(1);
+  app.fallthrough();  // --threads and --quiet may stand after the command as well
+  app.add_option("--threads", common.threads, "threads (default: OMP_NUM_THREADS or all processors); results do not depend on it")
+      ->check(CLI::Range(1, 1024));
+  app.add_flag("--quiet", common.quiet, "no progress lines");
+  app.footer("Every command has its own --help with an example. Exit codes: 2 usage, 3 data, 4 numerical.");
+  add_prepare(app, common);
+  add_pretrain(app, common);
+  add_train(app, common);
+  add_evaluate(app, common);
+  add_recommend(app, common);
+  add_reproduce(app, common);
+  add_verify(app, common);
+  add_parity(app, common);
+  add_export(app, common);
+  add_bench(app, common);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);  // --help
+    app.exit(e, std::cerr, std::cerr);
+    return 2;
+  } catch (const Error& e) {
+    return fail(e.what(), e.exit_code());
+  } catch (const std::bad_alloc&) {
+    return fail(fmt::format("out of memory ({} used at most)", data::format_bytes(data::peak_resident_bytes())), 1);
+  } catch (const std::exception& e) {
+    return fail(e.what(), 1);
+  }
+  std::fflush(stdout);
+  fmt::print(stderr, "peak memory: {}\n", data::format_bytes(data::peak_resident_bytes()));
+  return 0;
+}
+
+}  // namespace galrec::apps

@@ -1,0 +1,51 @@
+#include "apps/galrec/run_setup.h"
+
+#include <fmt/format.h>
+
+#include "kernels/common/check.h"
+
+#ifndef GALREC_COMMIT
+#define GALREC_COMMIT "unknown"
+#endif
+
+namespace galrec::apps {
+
+void add_run_options(CLI::App& command, RunArguments& a) {
+  command.add_option("--data", a.data, "data set folder (sets data.path)");
+  command.add_option("--out", a.out, "run folder to write");
+  command.add_option("--config", a.config_file, "TOML file with configuration keys");
+  command.add_option("--seed", a.seed, "sets run.seed")->check(CLI::NonNegativeNumber);
+  command.add_option("--device", a.device, "cpu or cuda")->capture_default_str();
+  command.add_flag("--resume", a.resume, "go on where the run folder stopped, or start it");
+  command.add_flag("--dry-run", a.dry_run, "print the resolved configuration and stop");
+  command.add_option("key=value", a.overrides, "configuration keys; --dry-run lists them all with their help");
+}
+
+void require_device(const std::string& device) {
+  if (device == "cpu") return;
+  if (device == "cuda") throw UsageError("--device cuda: this build has no CUDA backend (configured with GALREC_CUDA=OFF)");
+  throw UsageError(fmt::format("--device {}: expected cpu or cuda", device));
+}
+
+void apply(const RunArguments& a, data::Config& config) {
+  require_device(a.device);
+  if (!a.config_file.empty()) config.load_toml(a.config_file);
+  if (!a.data.empty()) config.set("data.path", a.data, "command line: --data");
+  if (a.seed >= 0) config.set("run.seed", a.seed, "command line: --seed");
+  for (const auto& override : a.overrides) config.apply_override(override);
+  if (!a.dry_run && a.out.empty()) throw UsageError("--out is missing: the run folder to write");
+}
+
+std::string require_data(const data::Config& config) {
+  const std::string& path = config.get_string("data.path");
+  if (path.empty()) throw UsageError("--data is missing: a data set folder (see galrec prepare)");
+  return path;
+}
+
+data::RunInfo run_info(const CommonOptions& common, const CpuContext& ctx, std::uint64_t seed) {
+  return {.seed = seed, .commit = GALREC_COMMIT, .command = common.command_line, .threads = ctx.threads()};
+}
+
+data::RunMode run_mode(const RunArguments& a) { return a.resume ? data::RunMode::kNewOrResume : data::RunMode::kNew; }
+
+}  // namespace galrec::apps

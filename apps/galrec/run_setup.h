@@ -1,0 +1,40 @@
+#pragma once
+// Options that all training commands share, and how they become a configuration and a run folder.
+
+#include <CLI/CLI.hpp>
+
+#include <string>
+#include <vector>
+
+#include "apps/galrec/commands.h"
+#include "data/config.h"
+#include "data/run_folder.h"
+#include "kernels/common/context.h"
+
+namespace galrec::apps {
+
+struct RunArguments {
+  std::string data, out, config_file;
+  std::vector<std::string> overrides;  // key=value
+  std::int64_t seed = -1;
+  std::string device = "cpu";
+  bool resume = false;
+  bool dry_run = false;
+};
+
+/// --data, --out, --config, --seed, --device, --resume, --dry-run and key=value arguments.
+void add_run_options(CLI::App& command, RunArguments& arguments);
+
+/// File, then options, then key=value, over what `config` holds already. UsageError for a device that is not there.
+void apply(const RunArguments& arguments, data::Config& config);
+
+/// data.path, or a UsageError that says how to give it.
+std::string require_data(const data::Config& config);
+
+data::RunInfo run_info(const CommonOptions& common, const CpuContext& ctx, std::uint64_t seed);
+data::RunMode run_mode(const RunArguments& arguments);
+
+/// UsageError where this build or machine lacks the device, saying what is missing.
+void require_device(const std::string& device);
+
+}  // namespace galrec::apps

@@ -1,0 +1,27 @@
+#pragma once
+// Joining and cutting matrices by rows.
+
+#include <span>
+#include <vector>
+
+#include "autograd/tape.h"
+
+namespace galrec::autograd {
+
+/// The parts below each other; all have C columns. Parts of no rows are fine.
+template <class T>
+Variable<T> concat_rows(Tape<T>& tape, std::span<const Variable<T>> parts);
+template <class T>
+Variable<T> concat_rows(Tape<T>& tape, std::initializer_list<Variable<T>> parts) {
+  return concat_rows<T>(tape, std::span<const Variable<T>>(parts.begin(), parts.size()));
+}
+template <class T>
+Variable<T> concat_rows(Tape<T>& tape, const std::vector<Variable<T>>& parts) {
+  return concat_rows<T>(tape, std::span<const Variable<T>>(parts));
+}
+
+/// A copy of rows [first, first + count).
+template <class T>
+Variable<T> slice_rows(Tape<T>& tape, Variable<T> x, std::int64_t first, std::int64_t count);
+
+}  // namespace galrec::autograd

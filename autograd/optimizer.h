@@ -1,0 +1,63 @@
+#pragma once
+// AdamW over a parameter store, with the moving average of a momentum encoder in the same pass.
+
+#include <cstdint>
+#include <vector>
+
+#include "autograd/parameter_store.h"
+#include "kernels/adamw/adamw.h"
+#include "kernels/common/context.h"
+
+namespace galrec::autograd {
+
+struct AdamWSettings {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0;
+};
+
+/// What gradients are multiplied by so that a global norm above `max_norm` becomes `max_norm`; 1 where max_norm is 0.
+/// As torch.nn.utils.clip_grad_norm_.
+double clip_scale(double norm, double max_norm);
+
+/// One optimiser for one store (which must outlive it). Frozen parameters are left alone. Moments have the store's
+/// layout, so that a checkpoint can cut them by its span table.
+template <class T>
+class AdamW {
+ public:
+  AdamW(ParameterStore<T>& parameters, const AdamWSettings& settings);
+
+  /// Every step also moves the parameters of `momentum` that have the name of a trainable one here towards it. CheckError where
+  /// shapes differ or no name matches.
+  void track_average(ParameterStore<T>& momentum);
+
+  /// Global L2 norm of the gradients as they lie in the store; gradients that nobody wrote count as 0.
+  double gradient_norm(CpuContext& ctx);
+  /// One update with gradients times `gradient_scale` (1 / accumulation, times clip_scale()).
+  void step(CpuContext& ctx, double lr, double gradient_scale = 1.0, double momentum = 0.0);
+
+  const AdamWSettings& settings() const { return settings_; }
+  /// Updates done so far: the t of the bias correction.
+  std::int64_t steps() const { return steps_; }
+  void set_steps(std::int64_t steps) { steps_ = steps; }
+  View<T, 1> m() const { return m_.view(); }
+  View<T, 1> v() const { return v_.view(); }
+  /// The runs of elements the kernel sees: neighbours of equal treatment are one.
+  const std::vector<AdamWSpan>& spans() const { return spans_; }
+
+ private:
+  void build_spans();
+
+  ParameterStore<T>& parameters_;
+  ParameterStore<T>* average_ = nullptr;
+  AdamWSettings settings_;
+  std::int64_t steps_ = 0;
+  Buffer<T> m_, v_;
+  std::vector<AdamWSpan> spans_;
+};
+
+extern template class AdamW<float>;
+extern template class AdamW<double>;
+
+}  // namespace galrec::autograd

@@ -1,0 +1,53 @@
+#pragma once
+// The six alignment losses (paper eqs. 5 to 13, in the form of eq. 14): each pulls two views of a node together and
+// pushes the rows of one queue away from the anchor.
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "autograd/tape.h"
+#include "gal/hop_batch.h"
+#include "gal/negative_queue.h"
+#include "gal/options.h"
+
+namespace galrec::gal {
+
+enum class Term { kL1User, kL1Item, kL2User, kL2Item, kL3User, kL3Item };
+inline constexpr int kTerms = 6;
+std::string_view term_name(Term term);  ///< "L1u" ... "L3i"
+
+/// Which views a term compares. The queue holds other nodes' views of the positive's kind.
+struct TermViews {
+  data::Hop anchor;
+  data::Hop positive;
+  Queue queue;
+};
+/// The equations' choice, except that L1Anchor::kHop0 swaps anchor and positive of L1.
+TermViews term_views(Term term, L1Anchor l1_anchor);
+
+/// Per-row figures of one term, on the tape (for statistics); empty for a term that was not computed.
+template <class T>
+struct TermRows {
+  View<const T, 1> positive_score;  // (B) sim(p,a) / tau
+  View<const T, 1> hardest;         // (B) largest sim(q,a) / tau, -inf without negatives
+  View<const T, 1> losses;          // (B)
+};
+
+template <class T>
+struct ContrastiveResult {
+  autograd::Variable<T> loss;          ///< weighted sum, (1,1); empty if every weight is 0
+  std::array<double, kTerms> nce{};    ///< the terms, before their weights; 0 where not computed
+  std::array<TermRows<T>, kTerms> rows{};
+};
+
+/// `embeddings` are the pooled hops of a HopSet::kAll batch, six variables (B,d) in the order of data::Hop, not normalised.
+/// `momentum_keys` is needed for Positive::kMomentum (CheckError without). With an empty queue a term is 0.
+template <class T>
+ContrastiveResult<T> contrastive_loss(autograd::Tape<T>& tape, const std::array<autograd::Variable<T>, data::kHops>& embeddings,
+                                      const NegativeQueues<T>& queues, std::span<const std::int32_t> user_ids,
+                                      std::span<const std::int32_t> item_ids, const LossOptions& options,
+                                      const Keys<T>* momentum_keys);
+
+}  // namespace galrec::gal

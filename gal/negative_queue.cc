@@ -1,0 +1,158 @@
+#include "gal/negative_queue.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "kernels/common/check.h"
+#include "kernels/common/philox.h"
+
+namespace galrec::gal {
+
+namespace {
+constexpr std::uint32_t kStreamFill = 0x67000030u;
+constexpr std::array<Queue, kQueues> kAllQueues{Queue::kU0, Queue::kU2, Queue::kI0, Queue::kI2};
+std::size_t at(Queue q) { return static_cast<std::size_t>(q); }
+}  // namespace
+
+std::string_view queue_name(Queue q) {
+  constexpr std::array<std::string_view, kQueues> names{"u0", "u2", "i0", "i2"};
+  return names[at(q)];
+}
+
+template <class T>
+NegativeQueues<T>::NegativeQueues(std::int64_t capacity, std::int64_t d) : capacity_(capacity), d_(d) {
+  GALREC_CHECK(capacity >= 1 && d >= 1, "queues of ({}, {})", capacity, d);
+  for (auto& rows : rows_) rows = Buffer<T>(capacity * d, T(0));
+  user_ids_.assign(static_cast<std::size_t>(capacity), -1);
+  item_ids_ = user_ids_;
+  birth_.assign(static_cast<std::size_t>(capacity), 0);
+}
+
+template <class T>
+void NegativeQueues<T>::fill_random(std::uint64_t seed) {
+  for (const auto q : kAllQueues) {
+    PhiloxStream stream({.seed = seed, .step = static_cast<std::uint32_t>(q), .stream = kStreamFill});
+    for (std::int64_t r = 0; r < capacity_; ++r) {
+      T* row = rows_[at(q)].data() + r * d_;
+      double norm = 0;
+      for (std::int64_t c = 0; c < d_; ++c) {
+        row[c] = static_cast<T>(static_cast<float>(stream.normal()));
+        norm += static_cast<double>(row[c]) * static_cast<double>(row[c]);
+      }
+      norm = std::sqrt(norm);
+      for (std::int64_t c = 0; c < d_; ++c) row[c] = static_cast<T>(static_cast<double>(row[c]) / norm);
+    }
+  }
+  std::fill(user_ids_.begin(), user_ids_.end(), -1);
+  std::fill(item_ids_.begin(), item_ids_.end(), -1);
+  std::fill(birth_.begin(), birth_.end(), 0);
+  pointer_ = 0;
+  count_ = capacity_;
+}
+
+template <class T>
+View<const T, 2> NegativeQueues<T>::keys(Queue q) const {
+  return View<const T, 2>(rows_[at(q)].data(), {count_, d_});
+}
+
+template <class T>
+View<const std::int32_t, 1> NegativeQueues<T>::ids(Queue q) const {
+  const auto& ids = is_user_queue(q) ? user_ids_ : item_ids_;
+  return View<const std::int32_t, 1>(ids.data(), {count_});
+}
+
+template <class T>
+void NegativeQueues<T>::push(const Keys<T>& keys, std::span<const std::int32_t> users, std::span<const std::int32_t> items) {
+  const auto n = static_cast<std::int64_t>(users.size());
+  GALREC_CHECK(static_cast<std::int64_t>(items.size()) == n, "{} users and {} items", n, items.size());
+  for (const auto q : kAllQueues) {
+    GALREC_CHECK(keys[q].rows() == n && keys[q].cols() == d_, "keys {} are ({}, {}), expected ({}, {})", queue_name(q), keys[q].rows(),
+                 keys[q].cols(), n, d_);
+  }
+  ++pushes_;
+  for (std::int64_t b = 0; b < n; ++b) {
+    const std::int64_t r = (pointer_ + b) % capacity_;
+    for (const auto q : kAllQueues) std::copy_n(keys[q].row(b), d_, rows_[at(q)].data() + r * d_);
+    user_ids_[static_cast<std::size_t>(r)] = users[static_cast<std::size_t>(b)];
+    item_ids_[static_cast<std::size_t>(r)] = items[static_cast<std::size_t>(b)];
+    birth_[static_cast<std::size_t>(r)] = pushes_;
+  }
+  pointer_ = (pointer_ + n) % capacity_;
+  count_ = std::min(capacity_, count_ + n);
+}
+
+template <class T>
+double NegativeQueues<T>::mean_age() const {
+  if (count_ == 0) return 0;
+  double sum = 0;
+  for (std::int64_t r = 0; r < count_; ++r) sum += static_cast<double>(pushes_ - birth_[static_cast<std::size_t>(r)]);
+  return sum / static_cast<double>(count_);
+}
+
+template <class T>
+void NegativeQueues<T>::add_to(data::SafetensorsWriter& writer) const {
+  for (const auto q : kAllQueues) {
+    const auto& rows = rows_[at(q)];
+    writer.add(fmt::format("queue.{}", queue_name(q)), {capacity_, d_},
+               std::span<const T>(rows.data(), static_cast<std::size_t>(rows.size())));
+  }
+  state_ = {pointer_, count_, pushes_};
+  writer.add("queue_id.u", {capacity_}, std::span<const std::int32_t>(user_ids_));
+  writer.add("queue_id.i", {capacity_}, std::span<const std::int32_t>(item_ids_));
+  writer.add("queue_birth", {capacity_}, std::span<const std::int64_t>(birth_));
+  writer.add("queue_state", {3}, std::span<const std::int64_t>(state_));
+}
+
+template <class T>
+void NegativeQueues<T>::load(const data::CheckpointReader& reader) {
+  const auto require_shape = [&](const std::string& name, const std::vector<std::int64_t>& shape) {
+    if (reader.info(name).shape != shape) {
+      throw DataError(fmt::format("{}: {}: got shape {}, expected {}", reader.name(), name, data::shape_text(reader.info(name).shape),
+                                  data::shape_text(shape)));
+    }
+  };
+  const auto read_ids = [&](const std::string& name, std::int64_t n) {
+    require_shape(name, {n});
+    return reader.read_i64(name);
+  };
+  std::array<std::vector<double>, kQueues> rows;
+  for (const auto q : kAllQueues) {
+    const std::string name = fmt::format("queue.{}", queue_name(q));
+    require_shape(name, {capacity_, d_});
+    rows[at(q)] = reader.read_f64(name);
+  }
+  const auto users = read_ids("queue_id.u", capacity_), items = read_ids("queue_id.i", capacity_), birth = read_ids("queue_birth", capacity_);
+  const auto state = read_ids("queue_state", 3);
+  if (state[0] < 0 || state[0] >= capacity_ || state[1] < 0 || state[1] > capacity_) {
+    throw DataError(fmt::format("{}: queue_state: got pointer {} and count {}, expected at most {}", reader.name(), state[0], state[1], capacity_));
+  }
+  for (const auto q : kAllQueues) std::copy(rows[at(q)].begin(), rows[at(q)].end(), rows_[at(q)].data());
+  std::copy(users.begin(), users.end(), user_ids_.begin());
+  std::copy(items.begin(), items.end(), item_ids_.begin());
+  birth_ = birth;
+  pointer_ = state[0];
+  count_ = state[1];
+  pushes_ = state[2];
+}
+
+template <class T>
+void NegativeQueues<T>::set_state(const Keys<T>& all_rows, std::span<const std::int32_t> users, std::span<const std::int32_t> items,
+                                  std::int64_t pointer, std::int64_t count) {
+  GALREC_CHECK(static_cast<std::int64_t>(users.size()) == capacity_ && static_cast<std::int64_t>(items.size()) == capacity_);
+  GALREC_CHECK(pointer >= 0 && pointer < capacity_ && count >= 0 && count <= capacity_, "pointer {}, count {} of {}", pointer, count, capacity_);
+  for (const auto q : kAllQueues) {
+    GALREC_CHECK(all_rows[q].rows() == capacity_ && all_rows[q].cols() == d_, "queue {}", queue_name(q));
+    for (std::int64_t r = 0; r < capacity_; ++r) std::copy_n(all_rows[q].row(r), d_, rows_[at(q)].data() + r * d_);
+  }
+  user_ids_.assign(users.begin(), users.end());
+  item_ids_.assign(items.begin(), items.end());
+  std::fill(birth_.begin(), birth_.end(), pushes_);
+  pointer_ = pointer;
+  count_ = count;
+}
+
+template class NegativeQueues<float>;
+template class NegativeQueues<double>;
+
+}  // namespace galrec::gal

@@ -1,0 +1,185 @@
+#include "gal/recommenders/lightgcn.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "autograd/ops/embedding.h"
+#include "autograd/ops/propagate.h"
+#include "autograd/ops/ranking_loss.h"
+#include "autograd/ops/sums.h"
+#include "gal/recommenders/recommender_state.h"
+#include "kernels/spmm/spmm.h"
+
+namespace galrec::gal {
+
+namespace {
+
+// Streams of the model's random numbers.
+constexpr std::uint32_t kInitStream = 0x11640, kTripleStream = 0x11641;
+
+}  // namespace
+
+void add_lightgcn_keys(data::ConfigSchema& schema) {
+  schema.add_group("lightgcn", "LightGCN [He et al. 2020]");
+  schema.add({.name = "lightgcn.dim", .default_value = std::int64_t{64}, .help = "embedding width", .min = 1, .max = 4096});
+  schema.add({.name = "lightgcn.layers", .default_value = std::int64_t{3}, .help = "propagation steps K", .min = 1, .max = 16});
+  schema.add({.name = "lightgcn.lr", .default_value = 1e-3, .help = "Adam learning rate", .min = 0});
+  schema.add({.name = "lightgcn.l2", .default_value = 1e-4, .help = "L2 penalty on the layer-0 rows of a batch", .min = 0});
+  schema.add({.name = "lightgcn.batch", .default_value = std::int64_t{2048}, .help = "triples per step", .min = 1});
+}
+
+LightGcnOptions lightgcn_options(const data::Config& config, std::uint64_t seed) {
+  return {.dim = static_cast<std::int32_t>(config.get_int("lightgcn.dim")),
+          .layers = static_cast<std::int32_t>(config.get_int("lightgcn.layers")),
+          .lr = config.get_double("lightgcn.lr"),
+          .l2 = config.get_double("lightgcn.l2"),
+          .batch = static_cast<std::int32_t>(config.get_int("lightgcn.batch")),
+          .seed = seed};
+}
+
+LightGcn::LightGcn(CpuContext& ctx, const data::Split& split, const LightGcnOptions& options)
+    : split_(&split),
+      options_(options),
+      users_(split.dataset().num_users()),
+      items_(split.dataset().num_items()),
+      samples_(split.num_train_interactions()),
+      tape_(Device(ctx)) {
+  std::vector<std::int32_t> src, dst;
+  sorted_history_.resize(static_cast<std::size_t>(users_));
+  for (data::UserId u = 0; u < users_; ++u) {
+    auto& sorted = sorted_history_[static_cast<std::size_t>(u)];
+    const auto train = split.train(u);
+    sorted.assign(train.begin(), train.end());
+    std::sort(sorted.begin(), sorted.end());
+    sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
+    if (!sorted.empty() && static_cast<std::int32_t>(sorted.size()) < items_) active_users_.push_back(u);
+    for (data::ItemId i : sorted) {
+      src.insert(src.end(), {u, users_ + i});
+      dst.insert(dst.end(), {users_ + i, u});
+    }
+  }
+  if (active_users_.empty()) throw DataError("LightGCN: no user has both a training item and an item to contrast it with");
+  const std::int32_t nodes = users_ + items_;
+  graph_ = csr_build(ctx, nodes, nodes, view_of(src), view_of(dst), DuplicateEdges::kMerge);
+  inv_sqrt_.resize(static_cast<std::size_t>(nodes));
+  for (std::int32_t n = 0; n < nodes; ++n)
+    inv_sqrt_[static_cast<std::size_t>(n)] = graph_.degree(n) > 0 ? 1.0f / std::sqrt(static_cast<float>(graph_.degree(n))) : 0.0f;
+
+  embedding_ = store_.add("embedding.weight", {nodes, options.dim});
+  store_.allocate();
+  PhiloxStream random({.seed = options.seed, .step = 0, .stream = kInitStream});
+  const auto table = store_.value(embedding_);
+  for (std::int64_t e = 0; e < table.size(); ++e) table.data[e] = static_cast<float>(options.init_std * random.normal());
+  optimizer_ = std::make_unique<autograd::AdamW<float>>(store_, autograd::AdamWSettings{});
+  final_ = Buffer<float>(table.size());
+  item_prefix_ = Buffer<float>(static_cast<std::int64_t>(items_) * options.dim);
+}
+
+void LightGcn::draw(Triples& out, std::int32_t epoch, std::int64_t first, std::int64_t count) const {
+  out.user.resize(static_cast<std::size_t>(count));
+  out.positive.resize(out.user.size());
+  out.negative.resize(out.user.size());
+  for (std::int64_t n = 0; n < count; ++n) {
+    // 64 blocks of four words a triple: enough that running out has no chance in practice, and then it merely overlaps.
+    PhiloxStream random({.seed = options_.seed, .step = static_cast<std::uint32_t>(epoch), .stream = kTripleStream},
+                        static_cast<std::uint64_t>(first + n) * 64);
+    const data::UserId u = active_users_[random.below(active_users_.size())];
+    const auto train = split_->train(u);
+    const auto& seen = sorted_history_[static_cast<std::size_t>(u)];
+    data::ItemId negative = 0;
+    const data::ItemId positive = train[random.below(train.size())];
+    do {
+      negative = static_cast<data::ItemId>(random.below(static_cast<std::uint64_t>(items_)));
+    } while (std::binary_search(seen.begin(), seen.end(), negative));
+    const auto at = static_cast<std::size_t>(n);
+    out.user[at] = u;
+    out.positive[at] = users_ + positive;
+    out.negative[at] = users_ + negative;
+  }
+}
+
+double LightGcn::step(const Triples& triples) {
+  using namespace autograd;
+  tape_.reset(Recording::kOn);
+  store_.zero_gradients();
+  const auto user = tape_.keep(triples.user), positive = tape_.keep(triples.positive), negative = tape_.keep(triples.negative);
+  const auto table = tape_.parameter(store_, embedding_);
+  const CsrView graph{view_of(std::as_const(graph_.row_ptr)), view_of(std::as_const(graph_.col_idx))};
+  const auto mean = propagate_mean(tape_, graph, view_of(std::as_const(inv_sqrt_)), table, options_.layers);
+  const auto bpr = ranking_loss(tape_, embedding(tape_, mean, user), embedding(tape_, mean, positive),
+                                embedding(tape_, mean, negative), RankingLossKind::kBpr);
+  const double weight = options_.l2 / static_cast<double>(triples.user.size());
+  const auto penalty = [&](View<const std::int32_t, 1> ids) { return half_squared_sum(tape_, embedding(tape_, table, ids)); };
+  const auto loss = weighted_sum(tape_, {{bpr, 1.0}, {penalty(user), weight}, {penalty(positive), weight}, {penalty(negative), weight}});
+  tape_.backward(loss);
+  store_.finish_gradients();
+  optimizer_->step(tape_.device().cpu(), options_.lr, 1.0, 0.0);
+  return static_cast<double>(bpr.value()(0, 0));
+}
+
+EpochReport LightGcn::train_epoch(CpuContext&, std::int32_t epoch, const std::function<void(std::int64_t)>& progress) {
+  Triples triples;
+  double total = 0;
+  for (std::int64_t first = 0; first < samples_; first += options_.batch) {
+    const std::int64_t count = std::min<std::int64_t>(options_.batch, samples_ - first);
+    draw(triples, epoch, first, count);
+    total += step(triples) * static_cast<double>(count);
+    progress(first + count);
+  }
+  return {.loss = total / static_cast<double>(samples_), .samples = samples_};
+}
+
+void LightGcn::finish_epoch(CpuContext& ctx) {
+  const std::int64_t nodes = users_ + items_, d = options_.dim;
+  const CsrView graph{view_of(std::as_const(graph_.row_ptr)), view_of(std::as_const(graph_.col_idx))};
+  const auto scale = view_of(std::as_const(inv_sqrt_));
+  ScratchScope scratch(ctx.scratch());
+  auto now = scratch->matrix<float>(nodes, d), next = scratch->matrix<float>(nodes, d);
+  const auto table = store_.value(embedding_);
+  std::copy_n(table.data, nodes * d, now.data);
+  std::copy_n(table.data, nodes * d, final_.data());
+  const float share = 1.0f / static_cast<float>(options_.layers + 1);
+  std::fill(item_prefix_.begin(), item_prefix_.end(), 0.0f);
+  for (std::int32_t k = 0; k < options_.layers; ++k) {
+    for (std::int64_t i = 0; i < items_; ++i) {
+      const float factor = share * inv_sqrt_[static_cast<std::size_t>(users_ + i)];
+      for (std::int64_t c = 0; c < d; ++c) item_prefix_[i * d + c] += factor * now(users_ + i, c);
+    }
+    spmm(ctx, next, final_.view(nodes, d), graph, now, scale, scale, Accumulate::kOverwrite);
+    std::swap(now, next);
+  }
+  for (auto& x : final_) x *= share;
+}
+
+void LightGcn::queries(CpuContext&, std::span<const data::UserId> users, std::span<const std::span<const data::ItemId>> histories,
+                       View<float, 2> out) const {
+  const std::int64_t d = options_.dim;
+  for (std::size_t n = 0; n < users.size(); ++n) {
+    float* row = out.row(static_cast<std::int64_t>(n));
+    if (users[n] >= 0) {
+      std::copy_n(final_.data() + users[n] * d, d, row);
+      continue;
+    }
+    std::fill_n(row, d, 0.0f);
+    const auto& history = histories[n];
+    const float factor = history.empty() ? 0.0f : 1.0f / std::sqrt(static_cast<float>(history.size()));
+    for (data::ItemId i : history)
+      for (std::int64_t c = 0; c < d; ++c) row[c] += factor * item_prefix_[i * d + c];
+  }
+}
+
+RankedItems<float> LightGcn::items() const {
+  return {.rows = View<const float, 2>(final_.data() + static_cast<std::int64_t>(users_) * options_.dim, {items_, options_.dim})};
+}
+
+EmbeddingTables LightGcn::embeddings(CpuContext& ctx) {
+  finish_epoch(ctx);
+  return {.user = View<const float, 2>(final_.data(), {users_, options_.dim}),
+          .item = items().rows,
+          .item_prefix = View<const float, 2>(item_prefix_.data(), {items_, options_.dim})};
+}
+
+void LightGcn::save(const std::filesystem::path& folder) const { save_recommender_state(folder, store_, *optimizer_); }
+void LightGcn::load(const std::filesystem::path& folder) { load_recommender_state(folder, store_, *optimizer_); }
+
+}  // namespace galrec::gal
