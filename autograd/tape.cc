@@ -19,11 +19,15 @@ void Tape<T>::reset(Recording recording, PhiloxKey dropout_key) {
 
 template <class T>
 Variable<T> Tape<T>::output(std::int64_t rows, std::int64_t cols, std::initializer_list<Variable<T>> inputs) {
-  const View<T, 2> value = arena_.template matrix<T>(rows, cols);
+  return output_in(arena_.template matrix<T>(rows, cols), inputs);
+}
+
+template <class T>
+Variable<T> Tape<T>::output_in(View<T, 2> memory, std::initializer_list<Variable<T>> inputs) {
   const bool wanted = recording() && std::any_of(inputs.begin(), inputs.end(), [](const auto& v) { return v.requires_gradient(); });
-  if (!wanted) return Variable<T>(value, -1);
-  slots_.push_back({.gradient = {}, .rows = rows, .cols = cols});
-  return Variable<T>(value, static_cast<int>(slots_.size()) - 1);
+  if (!wanted) return Variable<T>(memory, -1);
+  slots_.push_back({.gradient = {}, .rows = memory.rows(), .cols = memory.cols()});
+  return Variable<T>(memory, static_cast<int>(slots_.size()) - 1);
 }
 
 template <class T>

@@ -44,6 +44,8 @@ class Tape {
 
   /// A matrix of undefined values that needs a gradient iff one of `inputs` does.
   Variable<T> output(std::int64_t rows, std::int64_t cols, std::initializer_list<Variable<T>> inputs);
+  /// The same over memory that already exists, for an operation that works in place.
+  Variable<T> output_in(View<T, 2> memory, std::initializer_list<Variable<T>> inputs);
   /// Wraps memory that outlives the tape's step and never gets a gradient.
   Variable<T> constant(View<T, 2> value) { return Variable<T>(value, -1); }
   /// An input whose gradient can be read with gradient() after backward (for gradient checks).

@@ -21,6 +21,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   # A loop that one compiler declines to vectorise is no defect of the source.
   add_compile_options(-Wno-pass-failed)
 endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14)
+  # False alarms of GCC 12's flow analysis inside fmt and std::vector at -O3.
+  add_compile_options(-Wno-stringop-overflow -Wno-stringop-overread -Wno-array-bounds -Wno-restrict)
+endif()
 if(GALREC_WERROR)
   add_compile_options(-Werror)
 endif()

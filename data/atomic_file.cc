@@ -125,7 +125,8 @@ std::string read_file(const std::filesystem::path& path) {
 
 void sync_folder(const std::filesystem::path& folder) {
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) throw DataError(fmt::format("{}: cannot open the folder: {}", folder.string(), std::strerror(errno)));
+  if (descriptor < 0)
+    throw DataError(fmt::format("{}: cannot open the folder: {}", folder.string(), std::strerror(errno)));
   const int result = ::fsync(descriptor);
   const int error = errno;
   ::close(descriptor);

@@ -46,10 +46,12 @@ std::map<std::string, std::string> parse_checkpoint_index(const std::string& tex
   std::map<std::string, std::string> shards;
   for (const auto& [tensor, shard] : weights->items()) {
     if (!shard.is_string())
-      throw DataError(fmt::format("{}: weight_map['{}']: got {}, expected a file name", name, shorten(tensor), shard.type_name()));
+      throw DataError(
+          fmt::format("{}: weight_map['{}']: got {}, expected a file name", name, shorten(tensor), shard.type_name()));
     const auto file = shard.get<std::string>();
     if (!plain_file_name(file))
-      throw DataError(fmt::format("{}: weight_map['{}']: got '{}', expected a file name without path separators", name, shorten(tensor), shorten(file)));
+      throw DataError(fmt::format("{}: weight_map['{}']: got '{}', expected a file name without path separators", name,
+                                  shorten(tensor), shorten(file)));
     shards.emplace(tensor, file);
   }
   return shards;
@@ -79,7 +81,8 @@ void CheckpointReader::add_file(const std::filesystem::path& path) {
   name_ = files_.size() == 1 ? file.name() : name_;
   for (const auto& [tensor, info] : file.tensors()) {
     if (!tensors_.emplace(tensor, info).second)
-      throw DataError(fmt::format("{}: tensor '{}' is also in {}", file.name(), tensor, files_.at(owner_.at(tensor)).name()));
+      throw DataError(
+          fmt::format("{}: tensor '{}' is also in {}", file.name(), tensor, files_.at(owner_.at(tensor)).name()));
     owner_.emplace(tensor, files_.size() - 1);
   }
   for (const auto& entry : file.metadata()) metadata_.insert(entry);
@@ -98,7 +101,8 @@ void CheckpointReader::open_index(const std::filesystem::path& index) {
     for (const auto& [name, info] : files_.back().tensors()) {
       const auto claimed = shard_of.find(name);
       if (claimed == shard_of.end() || claimed->second != shard)
-        throw DataError(fmt::format("{}: tensor '{}' is not in the weight_map of {}", path.string(), name, index.string()));
+        throw DataError(
+            fmt::format("{}: tensor '{}' is not in the weight_map of {}", path.string(), name, index.string()));
     }
   }
   for (const auto& [tensor, shard] : shard_of)

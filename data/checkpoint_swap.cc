@@ -34,8 +34,12 @@ fs::path beside(const fs::path& target, const char* suffix) {
 
 }  // namespace
 
-fs::path incoming_folder(const fs::path& target) { return beside(target, ".new"); }
-fs::path outgoing_folder(const fs::path& target) { return beside(target, ".old"); }
+fs::path incoming_folder(const fs::path& target) {
+  return beside(target, ".new");
+}
+fs::path outgoing_folder(const fs::path& target) {
+  return beside(target, ".old");
+}
 
 void sync_tree(const fs::path& folder) {
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {

@@ -78,7 +78,8 @@ void Config::load_toml(const std::filesystem::path& path) {
 }
 
 void Config::load_toml_text(const std::string& text, const std::string& name) {
-  for (TomlAssignment& assignment : parse_toml(text, name)) set(assignment.key, std::move(assignment.value), assignment.where);
+  for (TomlAssignment& assignment : parse_toml(text, name))
+    set(assignment.key, std::move(assignment.value), assignment.where);
 }
 
 void Config::apply_override(const std::string& assignment) {
@@ -112,8 +113,12 @@ const Config::Entry& Config::entry(const std::string& key) const {
   return found->second;
 }
 
-const ConfigValue& Config::get(const std::string& key) const { return entry(key).value; }
-const std::string& Config::source_of(const std::string& key) const { return entry(key).source; }
+const ConfigValue& Config::get(const std::string& key) const {
+  return entry(key).value;
+}
+const std::string& Config::source_of(const std::string& key) const {
+  return entry(key).source;
+}
 
 namespace {
 
@@ -126,10 +131,18 @@ const T& typed(const ConfigValue& value, const std::string& key) {
 
 }  // namespace
 
-bool Config::get_bool(const std::string& key) const { return typed<bool>(get(key), key); }
-std::int64_t Config::get_int(const std::string& key) const { return typed<std::int64_t>(get(key), key); }
-double Config::get_double(const std::string& key) const { return typed<double>(get(key), key); }
-const std::string& Config::get_string(const std::string& key) const { return typed<std::string>(get(key), key); }
+bool Config::get_bool(const std::string& key) const {
+  return typed<bool>(get(key), key);
+}
+std::int64_t Config::get_int(const std::string& key) const {
+  return typed<std::int64_t>(get(key), key);
+}
+double Config::get_double(const std::string& key) const {
+  return typed<double>(get(key), key);
+}
+const std::string& Config::get_string(const std::string& key) const {
+  return typed<std::string>(get(key), key);
+}
 const std::vector<double>& Config::get_doubles(const std::string& key) const {
   return typed<std::vector<double>>(get(key), key);
 }

@@ -20,7 +20,8 @@ std::string number_text(double value) {
 
 std::string quoted(const std::string& text) {
   std::string json = nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  for (std::size_t at = json.find('\x7f'); at != std::string::npos; at = json.find('\x7f', at)) json.replace(at, 1, "\\u007f");
+  for (std::size_t at = json.find('\x7f'); at != std::string::npos; at = json.find('\x7f', at))
+    json.replace(at, 1, "\\u007f");
   return json;
 }
 
@@ -48,7 +49,8 @@ std::string list_text(const std::vector<T>& values) {
 }  // namespace
 
 std::string expected_type(const ConfigValue& value) {
-  constexpr const char* kTexts[] = {"true or false", "an integer", "a number", "a string", "a list of numbers", "a list of integers"};
+  constexpr const char* kTexts[] = {"true or false", "an integer",        "a number",
+                                    "a string",      "a list of numbers", "a list of integers"};
   return kTexts[value.index()];
 }
 
@@ -98,11 +100,13 @@ ConfigValue checked_value(const KeySpec& key, ConfigValue value, const std::stri
   const auto check_number = [&](double number, const std::string& text) {
     if (!std::isfinite(number)) fail(text, "a finite number");
     if ((key.min && number < *key.min) || (key.max && number > *key.max)) {
-      const bool integer = std::holds_alternative<std::int64_t>(wanted) || std::holds_alternative<std::vector<std::int64_t>>(wanted);
+      const bool integer =
+          std::holds_alternative<std::int64_t>(wanted) || std::holds_alternative<std::vector<std::int64_t>>(wanted);
       fail(text, fmt::format("{} {}", integer ? "an integer" : "a number", range_text(key)));
     }
   };
-  if (const auto* integer = std::get_if<std::int64_t>(&value)) check_number(static_cast<double>(*integer), fmt::format("{}", *integer));
+  if (const auto* integer = std::get_if<std::int64_t>(&value))
+    check_number(static_cast<double>(*integer), fmt::format("{}", *integer));
   if (const auto* number = std::get_if<double>(&value)) check_number(*number, number_text(*number));
   if (const auto* numbers = std::get_if<std::vector<double>>(&value))
     for (const double number : *numbers) check_number(number, number_text(number));
@@ -144,7 +148,9 @@ const KeySpec* ConfigSchema::find(const std::string& name) const {
   return found == index_.end() ? nullptr : &keys_[found->second];
 }
 
-bool ConfigSchema::is_group(const std::string& name) const { return groups_.contains(name); }
+bool ConfigSchema::is_group(const std::string& name) const {
+  return groups_.contains(name);
+}
 
 std::vector<std::string> ConfigSchema::names() const {
   std::vector<std::string> names;

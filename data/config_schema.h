@@ -18,9 +18,9 @@ using ConfigValue =
 struct KeySpec {
   std::string name;  ///< dotted: "train.lr"; the part before the last dot is its group
   ConfigValue default_value;
-  std::string help;                  ///< one line; becomes a comment in config.toml
+  std::string help;                       ///< one line; becomes a comment in config.toml
   std::vector<std::string> choices = {};  ///< of a string key; empty: anything
-  std::optional<double> min = {};    ///< of numbers and of each element of a list, inclusive
+  std::optional<double> min = {};         ///< of numbers and of each element of a list, inclusive
   std::optional<double> max = {};
 };
 

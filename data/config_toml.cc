@@ -57,9 +57,8 @@ class Walker {
 
   std::vector<TomlAssignment> take() {
     // Tables iterate by name; messages and later-wins follow the file.
-    std::stable_sort(assignments_.begin(), assignments_.end(), [](const auto& a, const auto& b) {
-      return line_of(a.where) < line_of(b.where);
-    });
+    std::stable_sort(assignments_.begin(), assignments_.end(),
+                     [](const auto& a, const auto& b) { return line_of(a.where) < line_of(b.where); });
     return std::move(assignments_);
   }
 
@@ -72,7 +71,8 @@ class Walker {
     if (const auto v = node.as_floating_point()) return v->get();
     if (const auto v = node.as_string()) return v->get();
     if (const auto v = node.as_array()) return list(*v, path, where);
-    throw UsageError(fmt::format("{}: {}: got a date or time, expected a number, text, true, false or a list of numbers", where, path));
+    throw UsageError(fmt::format(
+        "{}: {}: got a date or time, expected a number, text, true, false or a list of numbers", where, path));
   }
 
   ConfigValue list(const toml::array& array, const std::string& path, const std::string& where) const {
@@ -100,7 +100,8 @@ class Walker {
 
 std::vector<TomlAssignment> parse_toml(const std::string& text, const std::string& name) {
   if (text.size() > kMaxBytes)
-    throw UsageError(fmt::format("{}: got {} bytes, expected at most {}: not a configuration file?", name, text.size(), kMaxBytes));
+    throw UsageError(
+        fmt::format("{}: got {} bytes, expected at most {}: not a configuration file?", name, text.size(), kMaxBytes));
   refuse_deep_keys(text, name);
   try {
     const toml::table table = toml::parse(text, name);

@@ -10,7 +10,7 @@ namespace galrec::data {
 
 /// One assignment of a configuration file.
 struct TomlAssignment {
-  std::string key;    ///< dotted
+  std::string key;  ///< dotted
   ConfigValue value;
   std::string where;  ///< file:line
 };

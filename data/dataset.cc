@@ -99,6 +99,10 @@ void replace_files(const fs::path& folder, const std::vector<std::pair<const cha
   fs::remove_all(staging, error);  // of a save that was killed
   if (!error) fs::create_directory(staging, error);
   if (error) throw DataError(fmt::format("{}: cannot be written ({})", folder.string(), error.message()));
+  const auto clean_up = [&] {
+    fs::remove_all(staging, error);
+    if (created) fs::remove(folder, error);  // only if it is empty
+  };
   try {
     for (const auto& [file, text] : contents) write_file(staging / file, text);
     if (obsolete != nullptr) fs::remove(folder / obsolete);
@@ -106,10 +110,10 @@ void replace_files(const fs::path& folder, const std::vector<std::pair<const cha
     sync_folder(folder);
     fs::remove(staging);
   } catch (const fs::filesystem_error& failure) {
+    clean_up();
     throw DataError(fmt::format("{}: cannot be written ({})", folder.string(), failure.code().message()));
   } catch (...) {
-    fs::remove_all(staging, error);
-    if (created) fs::remove(folder, error);
+    clean_up();
     throw;
   }
 }

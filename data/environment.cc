@@ -47,7 +47,8 @@ nlohmann::ordered_json describe_environment() {
   environment["processor"] = processor_model();
   environment["processors"] = std::thread::hardware_concurrency();
   const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-  if (pages > 0 && page > 0) environment["memory_bytes"] = static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page);
+  if (pages > 0 && page > 0)
+    environment["memory_bytes"] = static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page);
   const auto now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
   environment["time"] = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(now));
   return environment;

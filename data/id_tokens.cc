@@ -34,7 +34,8 @@ std::int32_t IdTokens::item_of(std::int32_t token) const {
 }
 
 std::int32_t IdTokens::padded_text_rows(std::int32_t vocab_size) {
-  GALREC_CHECK(vocab_size >= 0 && vocab_size <= std::numeric_limits<std::int32_t>::max() - 127, "vocab_size {}", vocab_size);
+  GALREC_CHECK(vocab_size >= 0 && vocab_size <= std::numeric_limits<std::int32_t>::max() - 127, "vocab_size {}",
+               vocab_size);
   return (vocab_size + 127) / 128 * 128;
 }
 

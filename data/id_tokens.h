@@ -9,7 +9,8 @@ namespace galrec::data {
 /// from 0. T is the number of rows of the text embedding, which may exceed the tokenizer's vocabulary.
 class IdTokens {
  public:
-  /// T5's padded table: 32,100 tokenizer ids in 32,128 rows. The default of `tokens.text_rows`; 32,100 reuses the pad rows.
+  /// T5's padded table: 32,100 tokenizer ids in 32,128 rows. The default of `tokens.text_rows`; 32,100 reuses the pad
+  /// rows.
   static constexpr std::int32_t kT5TextRows = 32128;
 
   IdTokens(std::int32_t text_rows, std::int32_t users, std::int32_t items);

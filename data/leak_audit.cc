@@ -123,7 +123,7 @@ std::string ids_report(const LeakAudit& a) {
       a.mean_spearman, 100 * a.successor_share, 100 * a.successor_test, 100 * a.successor_chance);
   const bool counts = a.successor_test > 0.01 && a.successor_test > 10 * a.successor_chance;
   const bool ordered = std::abs(a.mean_spearman) > 0.1 || a.successor_share > 0.01 + 10 * a.successor_chance;
-  out += counts ? "The ids give test targets away: any model that spells ids as text (P5, SID) must use shuffled ids. One token for each id is safe.\n"
+  out += counts ? "The ids give some test targets away: any model that spells ids as text (P5, SID) must use shuffled ids. One token for each id is safe.\n"
          : ordered ? "The ids follow the order of reading: models that spell ids as text should use shuffled ids. One token for each id is safe.\n"
                    : "The ids do not give the order away.\n";
   return out;

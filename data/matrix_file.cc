@@ -17,16 +17,19 @@ Matrix read_safetensors_matrix(const std::filesystem::path& path, const std::opt
   if (!tensor) {
     std::vector<std::string> candidates;
     for (const auto& [candidate, info] : file.tensors())
-      if (info.shape.size() == 2 && info.type != TensorType::kI32 && info.type != TensorType::kI64 && info.type != TensorType::kU8)
+      if (info.shape.size() == 2 && info.type != TensorType::kI32 && info.type != TensorType::kI64 &&
+          info.type != TensorType::kU8)
         candidates.push_back(candidate);
     if (candidates.size() != 1)
-      throw DataError(fmt::format("{}: expected one two-dimensional floating-point tensor, or the name of one; got {} ({})",
-                                  file.name(), candidates.size(), join(candidates)));
+      throw DataError(
+          fmt::format("{}: expected one two-dimensional floating-point tensor, or the name of one; got {} ({})",
+                      file.name(), candidates.size(), join(candidates)));
     name = candidates.front();
   }
   const TensorInfo& info = file.info(name);
   if (info.shape.size() != 2)
-    throw DataError(fmt::format("{}: tensor '{}': got shape {}, expected two dimensions", file.name(), name, shape_text(info.shape)));
+    throw DataError(fmt::format("{}: tensor '{}': got shape {}, expected two dimensions", file.name(), name,
+                                shape_text(info.shape)));
   return {info.shape[0], info.shape[1], file.read_f32(name)};
 }
 
@@ -50,8 +53,8 @@ void require_finite(const Matrix& matrix, const std::string& name) {
   for (std::size_t i = 0; i < matrix.values.size(); ++i)
     if (!std::isfinite(matrix.values[i]))
       throw DataError(fmt::format("{}: row {}, column {} (from 0): got {}, expected a finite number", name,
-                                  static_cast<std::int64_t>(i) / matrix.cols, static_cast<std::int64_t>(i) % matrix.cols,
-                                  matrix.values[i]));
+                                  static_cast<std::int64_t>(i) / matrix.cols,
+                                  static_cast<std::int64_t>(i) % matrix.cols, matrix.values[i]));
 }
 
 }  // namespace galrec::data

@@ -9,7 +9,9 @@
 namespace galrec::data {
 namespace {
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 // Optimal string alignment distance: Levenshtein plus swaps of neighbours, three rows at a time.
 std::size_t edits(std::string_view a, std::string_view b) {

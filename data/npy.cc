@@ -34,7 +34,10 @@ class HeaderParser {
     while (!take('}')) {
       const std::string key = string();
       expect(':');
-      bool* seen = key == "descr" ? &has_descr : key == "fortran_order" ? &has_order : key == "shape" ? &has_shape : nullptr;
+      bool* seen = key == "descr"           ? &has_descr
+                   : key == "fortran_order" ? &has_order
+                   : key == "shape"         ? &has_shape
+                                            : nullptr;
       if (seen == nullptr || *seen) fail(fmt::format("unknown or repeated key '{}'", key));
       *seen = true;
       if (key == "descr")
@@ -59,7 +62,8 @@ class HeaderParser {
     throw DataError(fmt::format("{}: header character {}: {}", name_, position_, what));
   }
   void skip_space() {
-    while (position_ < text_.size() && (text_[position_] == ' ' || text_[position_] == '\n' || text_[position_] == '\t'))
+    while (position_ < text_.size() &&
+           (text_[position_] == ' ' || text_[position_] == '\n' || text_[position_] == '\t'))
       ++position_;
   }
   bool take(char c) {
@@ -73,7 +77,8 @@ class HeaderParser {
   }
   std::string string() {
     skip_space();
-    if (position_ == text_.size() || (text_[position_] != '\'' && text_[position_] != '"')) fail("expected a quoted string");
+    if (position_ == text_.size() || (text_[position_] != '\'' && text_[position_] != '"'))
+      fail("expected a quoted string");
     const std::size_t end = text_.find(text_[position_], position_ + 1);
     if (end == std::string_view::npos) fail("the string does not end");
     const std::string value(text_.substr(position_ + 1, end - position_ - 1));
@@ -131,7 +136,8 @@ Matrix parse_npy(std::span<const std::byte> file, const std::string& name) {
     throw DataError(fmt::format("{}: byte 0: expected the .npy signature", name));
   const auto byte = [&](std::size_t at) { return static_cast<std::size_t>(static_cast<unsigned char>(text[at])); };
   const std::size_t version = byte(6);
-  if (version < 1 || version > 3) throw DataError(fmt::format("{}: byte 6: got .npy version {}, expected 1, 2 or 3", name, version));
+  if (version < 1 || version > 3)
+    throw DataError(fmt::format("{}: byte 6: got .npy version {}, expected 1, 2 or 3", name, version));
   const std::size_t prefix = version == 1 ? 10 : 12;
   std::size_t length = byte(8) | byte(9) << 8;
   if (version > 1) length |= byte(10) << 16 | byte(11) << 24;
@@ -144,15 +150,16 @@ Matrix parse_npy(std::span<const std::byte> file, const std::string& name) {
   if (header.shape.size() != 2)
     throw DataError(fmt::format("{}: got {} dimensions, expected 2: rows and columns", name, header.shape.size()));
   const std::size_t width = header.descr == "<f4" ? 4 : header.descr == "<f8" ? 8 : header.descr == "<f2" ? 2 : 0;
-  if (width == 0) throw DataError(fmt::format("{}: got descr '{}', expected '<f2', '<f4' or '<f8'", name, header.descr));
+  if (width == 0)
+    throw DataError(fmt::format("{}: got descr '{}', expected '<f2', '<f4' or '<f8'", name, header.descr));
 
   Matrix matrix{header.shape[0], header.shape[1], {}};
   std::int64_t expected = static_cast<std::int64_t>(width);
   const auto data = file.subspan(prefix + length);
-  if (__builtin_mul_overflow(expected, matrix.rows, &expected) || __builtin_mul_overflow(expected, matrix.cols, &expected) ||
-      static_cast<std::uint64_t>(expected) != data.size())
-    throw DataError(fmt::format("{}: got {} bytes of values, expected {} x {} of {} bytes each", name, data.size(), matrix.rows,
-                                matrix.cols, width));
+  if (__builtin_mul_overflow(expected, matrix.rows, &expected) ||
+      __builtin_mul_overflow(expected, matrix.cols, &expected) || static_cast<std::uint64_t>(expected) != data.size())
+    throw DataError(fmt::format("{}: got {} bytes of values, expected {} x {} of {} bytes each", name, data.size(),
+                                matrix.rows, matrix.cols, width));
   matrix.values.resize(data.size() / width);
   if (width == 2)
     convert<std::uint16_t>(data, matrix.values, half_to_float);

@@ -66,7 +66,8 @@ Template parse_template(std::string_view text, Hop hop, const std::string& where
       const std::size_t end = text.find('}', at);
       if (end == std::string_view::npos) fail("got '{' without '}'; write {{ for a brace");
       const std::string_view name = text.substr(at + 1, end - at - 1);
-      const auto known = std::find_if(kPlaceholders.begin(), kPlaceholders.end(), [&](const auto& p) { return p.first == name; });
+      const auto known =
+          std::find_if(kPlaceholders.begin(), kPlaceholders.end(), [&](const auto& p) { return p.first == name; });
       if (known == kPlaceholders.end())
         fail(fmt::format("unknown placeholder {{{}}}; expected {{user}}, {{item}}, {{items}} or {{users}}", name));
       if (std::find(rules.allowed.begin(), rules.allowed.end(), known->second) == rules.allowed.end())
@@ -77,7 +78,8 @@ Template parse_template(std::string_view text, Hop hop, const std::string& where
     }
   }
   flush();
-  const bool complete = std::any_of(segments.begin(), segments.end(), [&](const Segment& s) { return s.slot == rules.required; });
+  const bool complete =
+      std::any_of(segments.begin(), segments.end(), [&](const Segment& s) { return s.slot == rules.required; });
   if (!complete) fail(fmt::format("expected the placeholder {{{}}}", placeholder_name(rules.required)));
   return segments;
 }
@@ -90,10 +92,13 @@ std::optional<Hop> parse_hop(std::string_view name) {
 
 }  // namespace
 
-std::string_view hop_name(Hop hop) { return row(hop).name; }
+std::string_view hop_name(Hop hop) {
+  return row(hop).name;
+}
 
 bool CompiledTemplate::has(Slot slot) const {
-  return std::any_of(segments.begin(), segments.end(), [&](const CompiledSegment& segment) { return segment.slot == slot; });
+  return std::any_of(segments.begin(), segments.end(),
+                     [&](const CompiledSegment& segment) { return segment.slot == slot; });
 }
 
 const PromptTemplates& PromptTemplates::defaults() {
@@ -101,7 +106,9 @@ const PromptTemplates& PromptTemplates::defaults() {
   return kDefaults;
 }
 
-PromptTemplates PromptTemplates::load(const std::filesystem::path& path) { return parse(read_file(path), path.string()); }
+PromptTemplates PromptTemplates::load(const std::filesystem::path& path) {
+  return parse(read_file(path), path.string());
+}
 
 PromptTemplates PromptTemplates::parse(std::string_view text, const std::string& name) {
   PromptTemplates templates;

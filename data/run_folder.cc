@@ -57,7 +57,8 @@ RunFolder::RunFolder(const fs::path& path, const Config& config, const RunInfo& 
   try {
     resumed_ = fs::exists(path_ / kConfig);
     if (mode == RunMode::kNew && resumed_)
-      throw UsageError(fmt::format("{}: already holds a run; resume it (--resume) or choose another folder", path_.string()));
+      throw UsageError(
+          fmt::format("{}: already holds a run; resume it (--resume) or choose another folder", path_.string()));
     if (resumed_) check_config(config, may_differ);
     recover();
     write_file(path_ / kConfig, config.to_toml());
@@ -108,7 +109,8 @@ void RunFolder::check_config(const Config& config, std::span<const std::string> 
 
 void RunFolder::write_environment(const RunInfo& info) const {
   const fs::path file = path_ / "env.json";
-  nlohmann::ordered_json now = {{"seed", info.seed}, {"commit", info.commit}, {"command", info.command}, {"threads", info.threads}};
+  nlohmann::ordered_json now = {
+      {"seed", info.seed}, {"commit", info.commit}, {"command", info.command}, {"threads", info.threads}};
   now.update(describe_environment());
   nlohmann::ordered_json environment = now;
   if (resumed_ && fs::exists(file)) {
@@ -148,7 +150,9 @@ void RunFolder::truncate_metrics(std::int64_t last_step) {
     throw DataError(fmt::format("{}: cannot truncate: {}", file.string(), std::strerror(errno)));
 }
 
-bool RunFolder::has_checkpoint(const std::string& name) const { return fs::is_directory(path_ / name); }
+bool RunFolder::has_checkpoint(const std::string& name) const {
+  return fs::is_directory(path_ / name);
+}
 
 void RunFolder::save_checkpoint(const std::string& name, const std::function<void(const fs::path&)>& write) {
   const bool known = name == kCheckpoints[0] || name == kCheckpoints[1];

@@ -40,7 +40,8 @@ std::vector<Value> read_floating(const SafetensorsFile& file, const std::string&
     case TensorType::kBF16:
       return convert<bfloat16, Value>(bytes, [](bfloat16 v) { return static_cast<Value>(static_cast<float>(v)); });
     default:
-      throw DataError(fmt::format("{}: tensor '{}': got {}, expected floating point", file.name(), tensor, type_name(info.type)));
+      throw DataError(
+          fmt::format("{}: tensor '{}': got {}, expected floating point", file.name(), tensor, type_name(info.type)));
   }
 }
 

@@ -47,7 +47,8 @@ class HeaderEvents : public nlohmann::json_sax<nlohmann::json> {
       header_.metadata.emplace(key_, value);
     } else if (place_ == Place::kTensor && key_ == "dtype") {
       const auto type = parse_tensor_type(value);
-      if (!type) fail_tensor(fmt::format("unknown dtype '{}'; expected F32, F16, BF16, F64, I32, I64 or U8", shorten(value)));
+      if (!type)
+        fail_tensor(fmt::format("unknown dtype '{}'; expected F32, F16, BF16, F64, I32, I64 or U8", shorten(value)));
       info_.type = *type;
     } else {
       unexpected(fmt::format("'{}'", shorten(value)));
@@ -113,7 +114,8 @@ class HeaderEvents : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
-    throw DataError(fmt::format("{}: byte {}: the header is not JSON: {}", file_, 8 + position - (position > 0), shorten(error.what())));
+    throw DataError(fmt::format("{}: byte {}: the header is not JSON: {}", file_, 8 + position - (position > 0),
+                                shorten(error.what())));
   }
 
  private:
@@ -124,8 +126,8 @@ class HeaderEvents : public nlohmann::json_sax<nlohmann::json> {
   }
 
   [[noreturn]] void unexpected(const std::string& got) const {
-    const char* expected = place_ == Place::kShape     ? "a non-negative integer in shape"
-                           : place_ == Place::kOffsets ? "a non-negative integer in data_offsets"
+    const char* expected = place_ == Place::kShape      ? "a non-negative integer in shape"
+                           : place_ == Place::kOffsets  ? "a non-negative integer in data_offsets"
                            : place_ == Place::kMetadata ? "a string"
                            : place_ == Place::kRoot     ? "an object with dtype, shape and data_offsets"
                            : place_ != Place::kTensor   ? "an object"
@@ -148,16 +150,16 @@ class HeaderEvents : public nlohmann::json_sax<nlohmann::json> {
 // The range has the size of the shape; the product cannot overflow.
 void check_size(const std::string& file, const std::string& tensor, const TensorInfo& info) {
   if (info.begin > info.end)
-    throw DataError(
-        fmt::format("{}: tensor '{}': data_offsets [{}, {}] end before they begin", file, shorten(tensor), info.begin, info.end));
+    throw DataError(fmt::format("{}: tensor '{}': data_offsets [{}, {}] end before they begin", file, shorten(tensor),
+                                info.begin, info.end));
   std::int64_t bytes = static_cast<std::int64_t>(bytes_per_element(info.type));
   for (const std::int64_t extent : info.shape)
     if (__builtin_mul_overflow(bytes, extent, &bytes))
       throw DataError(fmt::format("{}: tensor '{}': the size of {} {} overflows 64 bits", file, shorten(tensor),
                                   type_name(info.type), shape_text(info.shape)));
   if (info.end - info.begin != static_cast<std::uint64_t>(bytes))
-    throw DataError(fmt::format("{}: tensor '{}': data_offsets [{}, {}] hold {} bytes, expected {} for {} {}", file, tensor,
-                                info.begin, info.end, info.end - info.begin, bytes, type_name(info.type),
+    throw DataError(fmt::format("{}: tensor '{}': data_offsets [{}, {}] hold {} bytes, expected {} for {} {}", file,
+                                tensor, info.begin, info.end, info.end - info.begin, bytes, type_name(info.type),
                                 shape_text(info.shape)));
 }
 
@@ -167,8 +169,9 @@ void check_tiling(const std::string& file, const std::map<std::string, TensorInf
   order.reserve(tensors.size());
   for (const auto& [name, info] : tensors) {
     if (info.end > data_bytes)
-      throw DataError(fmt::format("{}: tensor '{}': data_offsets [{}, {}] lie outside the file: {} bytes follow the header",
-                                  file, shorten(name), info.begin, info.end, data_bytes));
+      throw DataError(
+          fmt::format("{}: tensor '{}': data_offsets [{}, {}] lie outside the file: {} bytes follow the header", file,
+                      shorten(name), info.begin, info.end, data_bytes));
     order.emplace_back(&name, &info);
   }
   std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
@@ -178,8 +181,9 @@ void check_tiling(const std::string& file, const std::map<std::string, TensorInf
   const std::string* previous = nullptr;
   for (const auto& [name, info] : order) {
     if (info->begin < covered)
-      throw DataError(fmt::format("{}: tensor '{}': data_offsets [{}, {}] overlap those of tensor '{}', which end at {}",
-                                  file, shorten(*name), info->begin, info->end, shorten(*previous), covered));
+      throw DataError(
+          fmt::format("{}: tensor '{}': data_offsets [{}, {}] overlap those of tensor '{}', which end at {}", file,
+                      shorten(*name), info->begin, info->end, shorten(*previous), covered));
     if (info->begin > covered)
       throw DataError(fmt::format("{}: tensor '{}': data_offsets begin at {}: bytes {} to {} belong to no tensor", file,
                                   shorten(*name), info->begin, covered, info->begin));
@@ -187,22 +191,24 @@ void check_tiling(const std::string& file, const std::map<std::string, TensorInf
     previous = name;
   }
   if (covered != data_bytes)
-    throw DataError(fmt::format("{}: the tensors end at byte {} of the data, but {} bytes follow the header", file, covered,
-                                data_bytes));
+    throw DataError(fmt::format("{}: the tensors end at byte {} of the data, but {} bytes follow the header", file,
+                                covered, data_bytes));
 }
 
 }  // namespace
 
 SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, const std::string& name) {
   if (file.size() < 8)
-    throw DataError(fmt::format("{}: got {} bytes, expected at least the 8 of a safetensors header length", name, file.size()));
+    throw DataError(
+        fmt::format("{}: got {} bytes, expected at least the 8 of a safetensors header length", name, file.size()));
   std::uint64_t length = 0;
   for (int i = 7; i >= 0; --i) length = length << 8 | std::to_integer<std::uint64_t>(file[static_cast<std::size_t>(i)]);
   if (length > kMaxHeaderBytes)
-    throw DataError(fmt::format("{}: byte 0: got a header length of {}, expected at most {}: not a safetensors file?", name,
-                                length, kMaxHeaderBytes));
+    throw DataError(fmt::format("{}: byte 0: got a header length of {}, expected at most {}: not a safetensors file?",
+                                name, length, kMaxHeaderBytes));
   if (length > file.size() - 8)
-    throw DataError(fmt::format("{}: truncated: the header needs {} bytes, the file has {}", name, length, file.size() - 8));
+    throw DataError(
+        fmt::format("{}: truncated: the header needs {} bytes, the file has {}", name, length, file.size() - 8));
   const std::string_view json(reinterpret_cast<const char*>(file.data()) + 8, length);
   if (json.empty() || json.front() != '{')
     throw DataError(fmt::format("{}: byte 8: expected the header to start with '{{'", name));

@@ -30,13 +30,14 @@ void SafetensorsWriter::add_f16(const std::string& name, Shape shape, std::span<
   add_bytes(name, TensorType::kF16, std::move(shape), std::as_bytes(values));
 }
 
-void SafetensorsWriter::add_bytes(const std::string& name, TensorType type, Shape shape, std::span<const std::byte> bytes) {
+void SafetensorsWriter::add_bytes(const std::string& name, TensorType type, Shape shape,
+                                  std::span<const std::byte> bytes) {
   std::int64_t expected = static_cast<std::int64_t>(bytes_per_element(type));
   for (const std::int64_t extent : shape)
     GALREC_CHECK(extent >= 0 && !__builtin_mul_overflow(expected, extent, &expected), "tensor '{}': shape {}", name,
                  shape_text(shape));
-  GALREC_CHECK(static_cast<std::uint64_t>(expected) == bytes.size(), "tensor '{}': {} bytes for {} {}", name, bytes.size(),
-               type_name(type), shape_text(shape));
+  GALREC_CHECK(static_cast<std::uint64_t>(expected) == bytes.size(), "tensor '{}': {} bytes for {} {}", name,
+               bytes.size(), type_name(type), shape_text(shape));
   GALREC_CHECK(name != "__metadata__", "the name is reserved");
   const bool added = entries_.emplace(name, Entry{type, std::move(shape), bytes}).second;
   GALREC_CHECK(added, "tensor '{}' is added twice", name);

@@ -16,10 +16,10 @@
 
 namespace galrec::data {
 
-/// Collects tensors, then writes them at once. The values are NOT copied: they must live until write(). The bytes of the
-/// file depend on nothing but names, shapes, values and metadata: tensors lie wide types first, then by name, without
-/// gaps, each aligned to its element; the header is padded to 8 bytes. CheckError for a name that occurs twice or a
-/// shape that does not fit the number of values.
+/// Collects tensors, then writes them at once. The values are NOT copied: they must live until write(). The bytes of
+/// the file depend on nothing but names, shapes, values and metadata: tensors lie wide types first, then by name,
+/// without gaps, each aligned to its element; the header is padded to 8 bytes. CheckError for a name that occurs twice
+/// or a shape that does not fit the number of values.
 class SafetensorsWriter {
  public:
   using Shape = std::vector<std::int64_t>;

@@ -19,13 +19,19 @@ constexpr std::array<TypeRow, 7> kTypes{{{TensorType::kF32, "F32", 4},
                                          {TensorType::kI64, "I64", 8},
                                          {TensorType::kU8, "U8", 1}}};
 
-const TypeRow& row(TensorType type) { return kTypes.at(static_cast<std::size_t>(type)); }
+const TypeRow& row(TensorType type) {
+  return kTypes.at(static_cast<std::size_t>(type));
+}
 
 }  // namespace
 
-std::size_t bytes_per_element(TensorType type) { return row(type).bytes; }
+std::size_t bytes_per_element(TensorType type) {
+  return row(type).bytes;
+}
 
-std::string_view type_name(TensorType type) { return row(type).name; }
+std::string_view type_name(TensorType type) {
+  return row(type).name;
+}
 
 std::optional<TensorType> parse_tensor_type(std::string_view name) {
   for (const TypeRow& candidate : kTypes)

@@ -35,7 +35,8 @@ std::optional<Special> special_at(std::string_view text, std::size_t at, std::in
   if (!rest.starts_with(kSentinel)) return std::nullopt;
   std::size_t end = kSentinel.size();
   std::int32_t k = 0;
-  while (end < rest.size() && rest[end] >= '0' && rest[end] <= '9' && end < kSentinel.size() + 2) k = 10 * k + (rest[end++] - '0');
+  while (end < rest.size() && rest[end] >= '0' && rest[end] <= '9' && end < kSentinel.size() + 2)
+    k = 10 * k + (rest[end++] - '0');
   const std::size_t digits = end - kSentinel.size();
   const bool canonical = digits == 1 || (digits == 2 && k >= 10);  // <extra_id_07> is plain text
   if (!canonical || end == rest.size() || rest[end] != '>') return std::nullopt;
@@ -57,11 +58,12 @@ Tokenizer Tokenizer::load(const std::filesystem::path& model) {
   const std::string bytes = read_file(model);
   auto processor = std::make_shared<Processor>();
   const auto status = processor->pieces.LoadFromSerializedProto(bytes);
-  if (!status.ok()) throw DataError(fmt::format("{}: not a SentencePiece model: {}", model.string(), status.ToString()));
+  if (!status.ok())
+    throw DataError(fmt::format("{}: not a SentencePiece model: {}", model.string(), status.ToString()));
   const auto& pieces = processor->pieces;
   if (pieces.pad_id() != pad() || pieces.eos_id() != eos() || pieces.unk_id() != unk())
-    throw DataError(fmt::format("{}: got pad {}, </s> {}, unk {}; expected T5's 0, 1, 2", model.string(), pieces.pad_id(),
-                                pieces.eos_id(), pieces.unk_id()));
+    throw DataError(fmt::format("{}: got pad {}, </s> {}, unk {}; expected T5's 0, 1, 2", model.string(),
+                                pieces.pad_id(), pieces.eos_id(), pieces.unk_id()));
   const std::int32_t size = pieces.GetPieceSize();
   return Tokenizer(std::move(processor), size);
 }
@@ -118,7 +120,8 @@ std::filesystem::path find_spiece(const std::filesystem::path& folder) {
   const auto path = folder / "spiece.model";
   std::error_code error;
   if (!std::filesystem::is_regular_file(path, error))
-    throw DataError(fmt::format("{}: expected the SentencePiece vocabulary spiece.model in the folder", folder.string()));
+    throw DataError(
+        fmt::format("{}: expected the SentencePiece vocabulary spiece.model in the folder", folder.string()));
   return path;
 }
 

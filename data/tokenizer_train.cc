@@ -27,7 +27,8 @@ class Sentences : public sentencepiece::SentenceIterator {
 
 }  // namespace
 
-void Tokenizer::train(std::span<const std::string> sentences, std::int32_t vocab_size, const std::filesystem::path& model) {
+void Tokenizer::train(std::span<const std::string> sentences, std::int32_t vocab_size,
+                      const std::filesystem::path& model) {
   const std::unordered_map<std::string, std::string> options{
       {"model_type", "unigram"},
       {"vocab_size", std::to_string(vocab_size)},

@@ -35,9 +35,9 @@ bool is_user_hop(data::Hop hop) { return static_cast<int>(hop) < 3; }
 
 }  // namespace
 
-BatchBuilder::BatchBuilder(CpuContext& ctx, const data::Split& split, data::CompiledTemplates templates,
+BatchBuilder::BatchBuilder(CpuContext& ctx, const data::Split& split, const data::CompiledTemplates& templates,
                            const ExternalEmbeddings& external, const SamplingOptions& options, std::uint64_t seed)
-    : split_(split), templates_(std::move(templates)), external_(external), options_(options), seed_(seed), sampler_(ctx, split, options) {
+    : split_(split), external_(external), options_(options), seed_(seed), sampler_(ctx, split, options) {
   const bool needs_prefix = options.user_vector == UserVector::kPrefix || options.user_vector == UserVector::kNone;
   if (needs_prefix && external.needs_prefix_model()) {
     throw UsageError(fmt::format("external.user_vector: {} holds SASRec vectors, whose prefix vectors need the trained model: "
@@ -47,7 +47,7 @@ BatchBuilder::BatchBuilder(CpuContext& ctx, const data::Split& split, data::Comp
   // Text rows of every batch are the same: pad (the decoder's start), </s>, and whatever the templates say.
   text_ids_ = {data::Tokenizer::pad(), data::Tokenizer::eos()};
   for (const auto hop : data::kAllHops) {
-    for (const auto& segment : templates_.get(hop).segments) text_ids_.insert(text_ids_.end(), segment.tokens.begin(), segment.tokens.end());
+    for (const auto& segment : templates.get(hop).segments) text_ids_.insert(text_ids_.end(), segment.tokens.begin(), segment.tokens.end());
   }
   std::sort(text_ids_.begin(), text_ids_.end());
   text_ids_.erase(std::unique(text_ids_.begin(), text_ids_.end()), text_ids_.end());
@@ -56,8 +56,8 @@ BatchBuilder::BatchBuilder(CpuContext& ctx, const data::Split& split, data::Comp
   };
   eos_row_ = row_of(data::Tokenizer::eos());
   for (const auto hop : data::kAllHops) {
-    auto& t = text_templates_[static_cast<std::size_t>(hop)];
-    t = templates_.get(hop);
+    auto& t = templates_[static_cast<std::size_t>(hop)];
+    t = templates.get(hop);
     for (auto& segment : t.segments) {
       for (auto& token : segment.tokens) token = row_of(token);
     }
@@ -201,7 +201,7 @@ void BatchBuilder::write_prompts(HopBatch& batch, std::size_t sample, HopSet hop
   const Request& r = requests_[sample];
   for (const auto hop : data::kAllHops) {
     if (hops == HopSet::kRecommendOnly && hop != data::Hop::kU2) continue;
-    const auto& prompt = text_templates_[static_cast<std::size_t>(hop)];
+    const auto& prompt = templates_[static_cast<std::size_t>(hop)];
     const bool centre = options_.centre == PromptCentre::kKeep || !is_one_or_two_hop(hop);
     PromptSlots slots;
     users_.clear();

@@ -20,7 +20,7 @@ namespace galrec::gal {
 class BatchBuilder {
  public:
   /// UsageError where `options` asks for prefix vectors that `external` cannot give.
-  BatchBuilder(CpuContext& ctx, const data::Split& split, data::CompiledTemplates templates,
+  BatchBuilder(CpuContext& ctx, const data::Split& split, const data::CompiledTemplates& templates,
                const ExternalEmbeddings& external, const SamplingOptions& options, std::uint64_t seed);
 
   /// Training prompts; neighbours, i0 and drops are drawn anew for each `epoch`.
@@ -50,8 +50,7 @@ class BatchBuilder {
   std::span<const data::ItemId> recent(std::span<const data::ItemId> history) const;
 
   const data::Split& split_;
-  data::CompiledTemplates templates_;
-  std::array<data::CompiledTemplate, data::kHops> text_templates_;  // the same with rows of text_ids_ for ids
+  std::array<data::CompiledTemplate, data::kHops> templates_;  // with rows of text_ids_ instead of ids
   const ExternalEmbeddings& external_;
   SamplingOptions options_;
   std::uint64_t seed_;

@@ -82,7 +82,6 @@ class GalModel {
                                             const LossOptions& loss, const layers::DropoutRates& rates);
   template <class Source>
   void copy_external(View<const Source, 2> h_user, View<const Source, 2> h_item);
-  void rescale_mapping(CpuContext& ctx);
 
   ModelOptions options_;
   double logit_scale_ = 1;

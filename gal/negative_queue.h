@@ -43,6 +43,12 @@ class NegativeQueues {
   /// The valid rows (count, d) and their ids (count).
   View<const T, 2> keys(Queue q) const;
   View<const std::int32_t, 1> ids(Queue q) const;
+  /// The whole ring, valid or not: (capacity, d) and (capacity).
+  View<const T, 2> all_rows(Queue q) const { return rows_[static_cast<std::size_t>(q)].view(capacity_, d_); }
+  View<const std::int32_t, 1> all_ids(Queue q) const {
+    const auto& ids = is_user_queue(q) ? user_ids_ : item_ids_;
+    return View<const std::int32_t, 1>(ids.data(), {capacity_});
+  }
 
   /// Writes the rows of a batch at the pointer, wrapping; a batch larger than the ring leaves its last rows.
   void push(const Keys<T>& keys, std::span<const std::int32_t> users, std::span<const std::int32_t> items);

@@ -1,5 +1,7 @@
 #include "gal/session.h"
 
+#include <toml++/toml.h>
+
 #include "data/vocabulary.h"
 #include "gal/evaluation/ranking.h"
 #include "gal/recommenders/lightgcn.h"
@@ -21,8 +23,9 @@ data::Config pretrain_config(const fs::path& folder) {
   return config;
 }
 
-void add_data_keys(data::ConfigSchema& schema) {
+void add_data_keys(data::ConfigSchema& schema, const std::string& kind) {
   schema.add_group("run", "the run as a whole");
+  schema.add({.name = "run.kind", .default_value = kind, .help = "what was trained", .choices = {"gal", "lightgcn", "sasrec"}});
   schema.add({.name = "run.seed", .default_value = std::int64_t{1}, .help = "seed of everything random", .min = 0});
   schema.add_group("data", "what to train on");
   schema.add({.name = "data.path", .default_value = std::string(), .help = "data set folder (galrec prepare)"});
@@ -52,7 +55,7 @@ data::PromptTemplates load_templates(const data::Config& config) {
 layers::T5Config shape(const data::Config& config, std::int32_t vocabulary) {
   const std::string& checkpoint = config.get_string("model.checkpoint");
   if (!checkpoint.empty()) return layers::open_t5_folder(checkpoint).config;
-  auto t5 = layers::T5Config::preset(config.get_string("model.shape"));
+  auto t5 = layers::T5Config::preset(config.get_string("model.preset"));
   t5.vocab_size = vocabulary;
   return t5;
 }
@@ -61,7 +64,7 @@ layers::T5Config shape(const data::Config& config, std::int32_t vocabulary) {
 
 data::ConfigSchema train_schema() {
   data::ConfigSchema schema;
-  add_data_keys(schema);
+  add_data_keys(schema, "gal");
   schema.add({.name = "data.tokenizer", .default_value = std::string(), .help = "SentencePiece model; empty: the checkpoint's, the data set's, or one trained on its titles"});
   schema.add({.name = "data.templates", .default_value = std::string(), .help = "prompt template file; empty: the defaults"});
   schema.add({.name = "data.vocab_size", .default_value = std::int64_t{1000}, .help = "pieces of a vocabulary trained for the run", .min = 32, .max = 32000});
@@ -69,8 +72,6 @@ data::ConfigSchema train_schema() {
   schema.add({.name = "external.source", .default_value = std::string(), .help = "pre-training run, .npy or .safetensors of item vectors; empty: random vectors"});
   schema.add({.name = "external.tensor", .default_value = std::string(), .help = "which matrix of a .safetensors file"});
   schema.add({.name = "external.dim", .default_value = std::int64_t{64}, .help = "width of random vectors", .min = 1, .max = 65536});
-  schema.add({.name = "model.shape", .default_value = std::string("nano"), .help = "sizes of a model with random weights", .choices = {"nano", "mini", "flan-t5-small", "flan-t5-base", "flan-t5-large"}});
-  schema.add({.name = "model.checkpoint", .default_value = std::string(), .help = "Hugging Face T5 folder to start from; empty: random weights"});
   add_train_keys(schema);
   add_ranking_keys(schema);
   return schema;
@@ -78,12 +79,25 @@ data::ConfigSchema train_schema() {
 
 data::ConfigSchema pretrain_schema() {
   data::ConfigSchema schema;
-  add_data_keys(schema);
+  add_data_keys(schema, "lightgcn");
   add_pretrain_keys(schema);
   add_lightgcn_keys(schema);
   add_sasrec_keys(schema);
   add_ranking_keys(schema);
   return schema;
+}
+
+std::string run_kind(const fs::path& run) {
+  const fs::path path = run / "config.toml";
+  toml::table table;
+  try {
+    table = toml::parse_file(path.string());
+  } catch (const toml::parse_error& e) {
+    throw DataError(fmt::format("{}: {}", path.string(), e.description()));
+  }
+  const auto kind = table["run"]["kind"].value<std::string>();
+  if (!kind) throw DataError(fmt::format("{}: run.kind is missing: not a run of this program", path.string()));
+  return *kind;
 }
 
 data::Split make_split(const data::Dataset& dataset, const data::Config& config) {

@@ -26,6 +26,9 @@ data::ConfigSchema train_schema();
 /// All keys of a pre-training run: run.*, data.*, pretrain.*, lightgcn.*, sasrec.*, eval.*.
 data::ConfigSchema pretrain_schema();
 
+/// run.kind of a run folder: "gal", "lightgcn" or "sasrec". DataError where config.toml does not tell.
+std::string run_kind(const std::filesystem::path& run);
+
 /// The split that data.split names.
 data::Split make_split(const data::Dataset& dataset, const data::Config& config);
 

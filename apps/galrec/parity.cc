@@ -18,8 +18,9 @@ struct Options {
 };
 
 layers::ParityReport run(const std::string& folder, const std::string& precision) {
-  if (gal::is_gal_parity_folder(folder)) return gal::run_gal_parity(folder, precision);
-  return layers::run_t5_parity(folder, precision == "double" ? layers::ParityPrecision::kDouble : layers::ParityPrecision::kFloat);
+  const auto arithmetic = precision == "double" ? layers::ParityPrecision::kDouble : layers::ParityPrecision::kFloat;
+  if (gal::is_gal_parity_folder(folder)) return gal::run_gal_parity(folder, arithmetic);
+  return layers::run_t5_parity(folder, arithmetic);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "data/statistics.h"
 #include "data/synthetic.h"
 #include "data/vocabulary.h"
+#include "kernels/common/check.h"
 
 namespace galrec::apps {
 

@@ -19,6 +19,7 @@ struct Options {
 
 void pretrain(const Options& o, const CommonOptions& common) {
   data::Config config(gal::pretrain_schema());
+  config.set("run.kind", o.model, "command line: " + o.model);
   apply(o.run, config);
   if (o.run.dry_run) return fmt::print("{}", config.to_toml());
   CpuContext ctx(common.threads);

@@ -21,6 +21,12 @@ void add_run_options(CLI::App& command, RunArguments& a) {
   command.add_option("key=value", a.overrides, "configuration keys; --dry-run lists them all with their help");
 }
 
+GemmPrecision precision(const std::string& name) {
+  if (name == "fp32") return GemmPrecision::kFull;
+  if (name == "bf16") return GemmPrecision::kBf16;
+  throw UsageError(fmt::format("--precision {}: expected fp32 or bf16", name));
+}
+
 void require_device(const std::string& device) {
   if (device == "cpu") return;
   if (device == "cuda") throw UsageError("--device cuda: this build has no CUDA backend (configured with GALREC_CUDA=OFF)");

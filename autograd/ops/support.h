@@ -61,4 +61,10 @@ View<T, 2> gradient_or_zero(Tape<T>& tape, const Variable<T>& v) {
   return target.view;
 }
 
+/// The gradient of a (1,1) output, as the number that loss kernels take.
+template <class T>
+double read_gradient(const Tape<T>& tape, const Variable<T>& loss) {
+  return dispatch(tape.device(), [&](auto& ctx) { return read_scalar<T>(ctx, tape.gradient(loss)); });
+}
+
 }  // namespace galrec::autograd

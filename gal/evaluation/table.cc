@@ -85,7 +85,7 @@ std::vector<std::string> split_csv(const std::string& line, const std::string& w
 
 bool is_rule(const std::vector<std::string>& cells) {  // |---|:--:|
   for (const std::string& cell : cells)
-    if (cell.find_first_not_of("-:") != std::string::npos || cell.find("--") == std::string::npos) return false;
+    if (cell.find_first_not_of("-:") != std::string::npos || cell.find('-') == std::string::npos) return false;
   return true;
 }
 

@@ -11,6 +11,7 @@
 #include "data/atomic_file.h"
 #include "data/safetensors_writer.h"
 #include "gal/evaluation/full_ranking.h"
+#include "gal/evaluation/result_file.h"
 
 namespace galrec::gal {
 
@@ -24,8 +25,9 @@ struct Progress {
   std::int32_t best_epoch = 0;
   double best_ndcg = -1;
   std::int32_t stale = 0;  // validations since the best
+  double seconds = 0;      // in epochs, without validation
 
-  ordered_json to_json() const { return {{"epoch", epoch}, {"best_epoch", best_epoch}, {"best_ndcg", best_ndcg}, {"stale", stale}}; }
+  ordered_json to_json() const { return {{"epoch", epoch}, {"best_epoch", best_epoch}, {"best_ndcg", best_ndcg}, {"stale", stale}, {"seconds", seconds}}; }
 };
 
 void write_text(const std::filesystem::path& path, const std::string& text) {
@@ -38,7 +40,7 @@ Progress read_progress(const std::filesystem::path& folder) {
   std::ifstream in(folder / "state.json");
   try {
     const auto j = nlohmann::json::parse(in);
-    return {.epoch = j.at("epoch"), .best_epoch = j.at("best_epoch"), .best_ndcg = j.at("best_ndcg"), .stale = j.at("stale")};
+    return {.epoch = j.at("epoch"), .best_epoch = j.at("best_epoch"), .best_ndcg = j.at("best_ndcg"), .stale = j.at("stale"), .seconds = j.at("seconds")};
   } catch (const nlohmann::json::exception& e) {
     throw DataError(fmt::format("{}: {}", (folder / "state.json").string(), e.what()));
   }
@@ -100,16 +102,16 @@ PretrainResult pretrain(CpuContext& ctx, Recommender& model, const data::Split& 
     log.info("resuming after epoch {} (best NDCG@10 {:.4f} at epoch {})", progress.epoch, progress.best_ndcg, progress.best_epoch);
   }
   run.truncate_metrics(progress.epoch);
-  std::vector<double> seconds;
   while (progress.epoch < options.epochs && progress.stale < options.patience) {
     const std::int32_t epoch = progress.epoch + 1;
     data::Progress bar(fmt::format("{} epoch {}", model.kind(), epoch), "samples", model.samples_per_epoch(), {.style = style});
     const auto start = std::chrono::steady_clock::now();
     const EpochReport report = model.train_epoch(ctx, epoch, [&](std::int64_t done) { bar.update(done); });
-    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    progress.seconds += seconds;
     if (!std::isfinite(report.loss)) throw NumericalError(fmt::format("{}: the loss of epoch {} is {}", model.kind(), epoch, report.loss));
     progress.epoch = epoch;
-    ordered_json line{{"step", epoch}, {"epoch", epoch}, {"loss", report.loss}, {"seconds", seconds.back()}};
+    ordered_json line{{"step", epoch}, {"epoch", epoch}, {"loss", report.loss}, {"seconds", seconds}};
     if (epoch % options.eval_every == 0 || epoch == options.epochs) {
       model.finish_epoch(ctx);
       const auto valid = rank_recommender(ctx, model, split, data::Phase::kValid, options.ranking);
@@ -124,7 +126,7 @@ PretrainResult pretrain(CpuContext& ctx, Recommender& model, const data::Split& 
       }
       save(model, progress, run, "last");
       log.info("{} epoch {}: loss {:.4f}, valid NDCG@10 {:.4f} (best {:.4f} at {}), {:.2f} s an epoch", model.kind(), epoch, report.loss, ndcg,
-               progress.best_ndcg, progress.best_epoch, seconds.back());
+               progress.best_ndcg, progress.best_epoch, seconds);
     }
     run.append_metrics(line);
   }
@@ -133,20 +135,9 @@ PretrainResult pretrain(CpuContext& ctx, Recommender& model, const data::Split& 
   PretrainResult result{.best_epoch = progress.best_epoch, .best_valid_ndcg10 = progress.best_ndcg};
   result.valid = rank_recommender(ctx, model, split, data::Phase::kValid, options.ranking);
   result.test = rank_recommender(ctx, model, split, data::Phase::kTest, options.ranking);
-  write_ranks(run.path() / "ranks_valid.tsv", result.valid);
-  write_ranks(run.path() / "ranks_test.tsv", result.test);
   write_embeddings(ctx, model, run.path() / "embeddings.safetensors");
-  if (!seconds.empty()) {
-    std::nth_element(seconds.begin(), seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2), seconds.end());
-    result.seconds_per_epoch = seconds[seconds.size() / 2];
-  }
-  ordered_json json{{"model", model.kind()},
-                    {"best_epoch", result.best_epoch},
-                    {"epochs", progress.epoch},
-                    {"valid", result.valid.to_json(options.ranking.ks)},
-                    {"test", result.test.to_json(options.ranking.ks)},
-                    {"seconds_per_epoch", result.seconds_per_epoch}};
-  write_text(run.path() / "result.json", json.dump(1) + "\n");
+  write_result(run.path(), {.model = model.kind(), .best_epoch = progress.best_epoch, .epochs = progress.epoch, .train_seconds = progress.seconds},
+               result.valid, result.test, options.ranking.ks);
   return result;
 }
 

@@ -27,7 +27,6 @@ PretrainOptions pretrain_options(const data::Config& config);
 struct PretrainResult {
   std::int32_t best_epoch = 0;
   double best_valid_ndcg10 = 0;
-  double seconds_per_epoch = 0;  // median over this call's epochs, without validation
   RankResult valid = {}, test = {};  // of the best epoch
 };
 

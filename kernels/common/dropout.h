@@ -24,9 +24,15 @@ struct Dropout {
 };
 
 /// Writes the multipliers (0 or dropout.scale()) of elements [first, first + n) to out; `first` must be a multiple of 8.
-/// Vectorised over blocks; about one instruction per element with AVX-512.
+/// Vectorised over blocks; about one cycle per element with AVX-512.
 template <class T>
 void dropout_multipliers(const Dropout& dropout, std::uint64_t first, std::int64_t n, T* out);
+
+/// The same for a block of rows: element (r, j), j < n, is number first + r * row_step + j and goes to out[r * ld + j].
+/// first and row_step are multiples of 8. Short rows share the vectors that one row could not fill.
+template <class T>
+void dropout_multiplier_rows(const Dropout& dropout, std::uint64_t first, std::uint64_t row_step, std::int64_t rows, std::int64_t n,
+                             T* out, std::int64_t ld);
 
 /// Row stride, in elements, of the mask of an (N, C) matrix: rows start at multiples of 8 so that each row can be
 /// regenerated alone. Element (n, c) of a matrix has index n * dropout_row_stride(C) + c.

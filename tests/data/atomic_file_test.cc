@@ -62,7 +62,8 @@ TEST(AtomicFile, WritesMoreThanItsBufferInAnyPieces) {
   std::string expected;
   AtomicFile file(folder / "a.bin");
   for (int i = 0; i < 40; ++i) {
-    const std::string piece(static_cast<std::size_t>(i) * 12345 + (i == 30 ? 3u << 20 : 0u), static_cast<char>('a' + i % 26));
+    const std::string piece(static_cast<std::size_t>(i) * 12345 + (i == 30 ? 3u << 20 : 0u),
+                            static_cast<char>('a' + i % 26));
     file.write(piece);
     expected += piece;
   }

@@ -12,7 +12,8 @@ namespace {
 using test::expect_error;
 using test::TemporaryFolder;
 
-void write_tensors(const std::filesystem::path& path, const std::vector<std::pair<std::string, std::vector<float>>>& tensors) {
+void write_tensors(const std::filesystem::path& path,
+                   const std::vector<std::pair<std::string, std::vector<float>>>& tensors) {
   SafetensorsWriter writer;
   for (const auto& [name, values] : tensors) writer.add(name, {static_cast<std::int64_t>(values.size())}, values);
   writer.write(path);
@@ -50,17 +51,22 @@ TEST(CheckpointReader, ReadsShards) {
 
 TEST(CheckpointReader, NamesTheMissing) {
   TemporaryFolder folder;
-  expect_error<DataError>([&] { CheckpointReader{folder.path()}; }, {folder.path().string(), "model.safetensors", kIndex});
+  expect_error<DataError>([&] { CheckpointReader{folder.path()}; },
+                          {folder.path().string(), "model.safetensors", kIndex});
   expect_error<DataError>([&] { CheckpointReader{folder / "none"}; }, {"none", "No such file"});
   write_file(folder / kIndex, R"({"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})");
   write_tensors(folder / "one.safetensors", {{"a", {1}}});
-  expect_error<DataError>([&] { CheckpointReader{folder.path()}; }, {kIndex, "shard 'two.safetensors'", "tensor 'b'", "missing"});
+  expect_error<DataError>([&] { CheckpointReader{folder.path()}; },
+                          {kIndex, "shard 'two.safetensors'", "tensor 'b'", "missing"});
   write_tensors(folder / "two.safetensors", {});
-  expect_error<DataError>([&] { CheckpointReader{folder.path()}; }, {kIndex, "tensor 'b' is missing from shard 'two.safetensors'"});
+  expect_error<DataError>([&] { CheckpointReader{folder.path()}; },
+                          {kIndex, "tensor 'b' is missing from shard 'two.safetensors'"});
   write_tensors(folder / "two.safetensors", {{"b", {1}}, {"x", {1}}});
-  expect_error<DataError>([&] { CheckpointReader{folder.path()}; }, {"two.safetensors", "tensor 'x' is not in the weight_map"});
+  expect_error<DataError>([&] { CheckpointReader{folder.path()}; },
+                          {"two.safetensors", "tensor 'x' is not in the weight_map"});
   write_tensors(folder / "two.safetensors", {{"a", {1}}, {"b", {1}}});
-  expect_error<DataError>([&] { CheckpointReader{folder.path()}; }, {"two.safetensors", "tensor 'a'", "one.safetensors"});
+  expect_error<DataError>([&] { CheckpointReader{folder.path()}; },
+                          {"two.safetensors", "tensor 'a'", "one.safetensors"});
 }
 
 TEST(CheckpointReader, RejectsHostileIndexes) {

@@ -52,13 +52,16 @@ TEST(CheckpointSwap, RecoversFromEveryMoment) {
     if (state.target) fill(target, state.target);
     if (state.incoming) fill(incoming_folder(target), state.incoming);
     if (state.outgoing) fill(outgoing_folder(target), state.outgoing);
-    if (state.recovered)
+    if (state.recovered) {
       EXPECT_EQ(read_file(find_checkpoint(folder.path(), "last") / "a"), state.recovered);
-    else
+    } else {
       EXPECT_THROW(find_checkpoint(folder.path(), "last"), DataError);
+    }
     recover_folder(target);
     EXPECT_EQ(folder.names(), state.recovered ? Names{"last"} : Names{});
-    if (state.recovered) EXPECT_EQ(read_file(target / "sub/b"), state.recovered);
+    if (state.recovered) {
+      EXPECT_EQ(read_file(target / "sub/b"), state.recovered);
+    }
   }
 }
 

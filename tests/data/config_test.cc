@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
 #include <bit>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <random>
 
 #include "data/atomic_file.h"
@@ -31,7 +31,9 @@ ConfigSchema schema() {
   return schema;
 }
 
-Config config() { return Config(schema()); }
+Config config() {
+  return Config(schema());
+}
 
 void rejects(const std::string& toml, std::initializer_list<std::string> parts) {
   expect_error<UsageError>([&] { config().load_toml_text(toml, "x.toml"); }, parts);
@@ -83,7 +85,8 @@ TEST(Config, IntegersServeAsNumbersInFiles) {
 }
 
 TEST(Config, UnknownKeysNameTheNearest) {
-  rejects("seed = 1\ntrain.lerning_rate = 1", {"x.toml:2: unknown key 'train.lerning_rate'; did you mean 'train.learning_rate'?"});
+  rejects("seed = 1\ntrain.lerning_rate = 1",
+          {"x.toml:2: unknown key 'train.lerning_rate'; did you mean 'train.learning_rate'?"});
   rejects("[train]\n\nepoch = 1", {"x.toml:3: unknown key 'train.epoch'; did you mean 'train.epochs'?"});
   rejects("learning_rate = 1", {"x.toml:1: unknown key 'learning_rate'; did you mean 'train.learning_rate'?"});
   rejects("zzz.qqq = 1", {"x.toml:1: unknown key 'zzz.qqq'"});
@@ -122,7 +125,8 @@ TEST(Config, OutOfRange) {
   rejects("seed = -1", {"expected an integer of at least 0"});
   rejects("gal.weights = [0.1, -0.5]", {"got -0.5"});
   rejects("eval.k = [5, 0]", {"got 0, expected an integer of at least 1"});
-  rejects("external.user_vector = 'prefx'", {"got \"prefx\", expected one of prefix, static, none; did you mean 'prefix'?"});
+  rejects("external.user_vector = 'prefx'",
+          {"got \"prefx\", expected one of prefix, static, none; did you mean 'prefix'?"});
   rejects_override("train.learning_rate=nan", {"finite"});
   rejects_override("l1.anchor=hop1", {"expected one of hop0, hop2"});
   rejects_override("eval.output.file=\xff", {"UTF-8"});
@@ -150,7 +154,8 @@ TEST(Config, BadSyntaxAndDuplicates) {
 
 TEST(Config, FilesThatAreNotThere) {
   test::TemporaryFolder folder;
-  expect_error<UsageError>([&] { config().load_toml(folder / "none.toml"); }, {"none.toml", "no such configuration file"});
+  expect_error<UsageError>([&] { config().load_toml(folder / "none.toml"); },
+                           {"none.toml", "no such configuration file"});
   expect_error<UsageError>([&] { config().load_toml(folder.path()); }, {"no such configuration file"});
   write_file(folder / "a.toml", "seed = 5\n");
   Config c = config();
@@ -171,8 +176,10 @@ TEST(Config, TomlRoundTrips) {
   EXPECT_TRUE(c.equal_except(back)) << toml;
   EXPECT_EQ(back.to_toml(), toml);
   EXPECT_EQ(toml.find("# seed of all random numbers\nseed = 1\n"), 0u) << toml;
-  EXPECT_NE(toml.find("\n# the optimiser\n[train]\n# peak learning rate\nlearning_rate = 0.1\n"), std::string::npos) << toml;
-  EXPECT_NE(toml.find("# a user's own vector: prefix | static | none\nuser_vector = \"prefix\"\n"), std::string::npos) << toml;
+  EXPECT_NE(toml.find("\n# the optimiser\n[train]\n# peak learning rate\nlearning_rate = 0.1\n"), std::string::npos)
+      << toml;
+  EXPECT_NE(toml.find("# a user's own vector: prefix | static | none\nuser_vector = \"prefix\"\n"), std::string::npos)
+      << toml;
   EXPECT_LT(toml.find("[eval]"), toml.find("[eval.output]"));
 }
 

@@ -76,6 +76,11 @@ TEST(Dataset, AFailedSaveLeavesTheOldFiles) {
   folder.write("file", "not a folder");
   expect_data_error([&] { small().save(folder.path() / "file"); }, {"file", "cannot be written"});
   EXPECT_EQ(test::read_text(folder.path() / "file"), "not a folder");
+  folder.write("set/items.tsv", "old");
+  std::filesystem::create_directories(folder.path() / "set" / "sequences.txt");  // a folder where a file must go
+  expect_data_error([&] { small().save(folder.path() / "set"); }, {"set", "cannot be written", "directory"});
+  EXPECT_EQ(test::read_text(folder.path() / "set" / "items.tsv"), "old");
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "set" / ".saving"));
 }
 
 TEST(Dataset, SequencesAloneAreEnough) {

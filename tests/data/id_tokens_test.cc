@@ -21,14 +21,16 @@ TEST(IdTokens, EveryTokenIsExactlyOneKind) {
   for (std::int32_t token = -2; token < 15; ++token) {
     const int kinds = tokens.is_text(token) + tokens.is_user(token) + tokens.is_item(token);
     EXPECT_EQ(kinds, token >= 0 && token < 12) << token;
-    if (tokens.is_user(token))
+    if (tokens.is_user(token)) {
       EXPECT_EQ(tokens.user_token(tokens.user_of(token)), token);
-    else
+    } else {
       EXPECT_THROW(tokens.user_of(token), CheckError);
-    if (tokens.is_item(token))
+    }
+    if (tokens.is_item(token)) {
       EXPECT_EQ(tokens.item_token(tokens.item_of(token)), token);
-    else
+    } else {
       EXPECT_THROW(tokens.item_of(token), CheckError);
+    }
   }
 }
 

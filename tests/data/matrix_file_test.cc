@@ -24,13 +24,16 @@ TEST(MatrixFile, ReadsBothFormats) {
   writer.add("bias", {6}, values);
   writer.add("ids", {1, 2}, ids);
   writer.write(folder / "m.safetensors");
-  for (const auto& matrix : {read_matrix(folder / "m.npy"), read_matrix(folder / "m.safetensors"), read_matrix(folder / "m.safetensors", "text")}) {
+  for (const auto& matrix : {read_matrix(folder / "m.npy"), read_matrix(folder / "m.safetensors"),
+                             read_matrix(folder / "m.safetensors", "text")}) {
     EXPECT_EQ(matrix.rows, 3);
     EXPECT_EQ(matrix.cols, 2);
     EXPECT_EQ(matrix.values, values);
   }
-  expect_error<DataError>([&] { read_matrix(folder / "m.safetensors", "txt"); }, {"no tensor 'txt'", "did you mean 'text'"});
-  expect_error<DataError>([&] { read_matrix(folder / "m.safetensors", "bias"); }, {"'bias'", "shape [6]", "two dimensions"});
+  expect_error<DataError>([&] { read_matrix(folder / "m.safetensors", "txt"); },
+                          {"no tensor 'txt'", "did you mean 'text'"});
+  expect_error<DataError>([&] { read_matrix(folder / "m.safetensors", "bias"); },
+                          {"'bias'", "shape [6]", "two dimensions"});
   expect_error<DataError>([&] { read_matrix(folder / "m.safetensors", "ids"); }, {"'ids'", "I64"});
   expect_error<DataError>([&] { read_matrix(folder / "m.npy", "text"); }, {"m.npy", "no tensor names"});
   expect_error<DataError>([&] { read_matrix(folder / "m.csv"); }, {"m.csv", ".npy or .safetensors"});

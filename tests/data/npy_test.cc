@@ -21,7 +21,9 @@ std::string image(const std::string& header, const std::string& data, int versio
   return bytes + header + data;
 }
 
-Matrix parse(const std::string& bytes) { return parse_npy(std::as_bytes(std::span(bytes)), "m.npy"); }
+Matrix parse(const std::string& bytes) {
+  return parse_npy(std::as_bytes(std::span(bytes)), "m.npy");
+}
 
 template <class T>
 std::string raw(std::initializer_list<T> values) {
@@ -32,14 +34,18 @@ std::string raw(std::initializer_list<T> values) {
 
 TEST(Npy, ReadsAllVersionsAndWidths) {
   for (const int version : {1, 2, 3}) {
-    const auto single = parse(image("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }\n", raw({1.5f, -2.0f}), version));
+    const auto single =
+        parse(image("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }\n", raw({1.5f, -2.0f}), version));
     EXPECT_EQ(single.rows, 1);
     EXPECT_EQ(single.cols, 2);
     EXPECT_EQ(single.values, (std::vector<float>{1.5f, -2.0f}));
   }
-  EXPECT_EQ(parse(image("{'shape':(2,1),'fortran_order':False,'descr':\"<f8\"}", raw({0.5, 4.0}))).values, (std::vector<float>{0.5f, 4.0f}));
-  EXPECT_EQ(parse(image("{'descr': '<f2', 'fortran_order': False, 'shape': (2, 1)}", raw<std::uint16_t>({0x3c00, 0xc000}))).values,
-            (std::vector<float>{1.0f, -2.0f}));
+  EXPECT_EQ(parse(image("{'shape':(2,1),'fortran_order':False,'descr':\"<f8\"}", raw({0.5, 4.0}))).values,
+            (std::vector<float>{0.5f, 4.0f}));
+  EXPECT_EQ(
+      parse(image("{'descr': '<f2', 'fortran_order': False, 'shape': (2, 1)}", raw<std::uint16_t>({0x3c00, 0xc000})))
+          .values,
+      (std::vector<float>{1.0f, -2.0f}));
   EXPECT_EQ(parse(image("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 3), }", "")).rows, 0);
 }
 

@@ -61,7 +61,8 @@ TEST(Progress, PlainLinesComeEverySecondsOnly) {
     f.time += 0.5;
     progress.update(i);
   }
-  EXPECT_EQ(f.written(), "epoch 1 10/100 10% | 2.00 users/s | 0:45 left\nepoch 1 20/100 20% | 2.00 users/s | 0:40 left\n");
+  EXPECT_EQ(f.written(),
+            "epoch 1 10/100 10% | 2.00 users/s | 0:45 left\nepoch 1 20/100 20% | 2.00 users/s | 0:40 left\n");
 }
 
 TEST(Progress, SilentIsSilent) {
@@ -125,7 +126,8 @@ TEST(Logger, WritesTheFileWithLevels) {
   EXPECT_NE(log.find(" info first\n"), std::string::npos) << log;
   EXPECT_NE(log.find(" info second\n"), std::string::npos) << log;
   EXPECT_EQ(log.find("not this"), std::string::npos);
-  test::expect_error<DataError>([&] { make_logger(folder.path(), true); }, {folder.path().string(), "cannot open the log"});
+  test::expect_error<DataError>([&] { make_logger(folder.path(), true); },
+                                {folder.path().string(), "cannot open the log"});
 }
 
 }  // namespace

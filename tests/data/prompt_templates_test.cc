@@ -39,10 +39,13 @@ TEST(PromptTemplates, TheDefaultsSayWhatTheyShould) {
                                        {Slot::kLiteral, "; users with shared items: "},
                                        {Slot::kUsers, ""},
                                        {Slot::kLiteral, " . What is the next recommendation ?"}}));
-  EXPECT_EQ(t.get(Hop::kI1), (Template{{Slot::kLiteral, "item "}, {Slot::kItem, ""}, {Slot::kLiteral, " has interacted with users "}, {Slot::kUsers, ""}}));
+  EXPECT_EQ(t.get(Hop::kI1), (Template{{Slot::kLiteral, "item "},
+                                       {Slot::kItem, ""},
+                                       {Slot::kLiteral, " has interacted with users "},
+                                       {Slot::kUsers, ""}}));
   EXPECT_EQ(t.get(Hop::kI2)[3].slot, Slot::kUsers);
   EXPECT_EQ(t.get(Hop::kI2)[5].slot, Slot::kItems);
-  EXPECT_EQ(t.literals().size(), 12u);
+  EXPECT_EQ(t.literals().size(), 14u);
   EXPECT_EQ(t.literals()[2], "has interacted with items");
 }
 
@@ -50,7 +53,8 @@ TEST(PromptTemplates, ParsesAFile) {
   test::TemporaryFolder folder;
   write_file(folder / "t.txt", "# comment\r\n\n  u0 :  a {{b}} {user}{user} c \r\n" + kAll.substr(kAll.find("u1")));
   const auto t = PromptTemplates::load(folder / "t.txt");
-  EXPECT_EQ(t.get(Hop::kU0), (Template{{Slot::kLiteral, "a {b} "}, {Slot::kUser, ""}, {Slot::kUser, ""}, {Slot::kLiteral, " c"}}));
+  EXPECT_EQ(t.get(Hop::kU0),
+            (Template{{Slot::kLiteral, "a {b} "}, {Slot::kUser, ""}, {Slot::kUser, ""}, {Slot::kLiteral, " c"}}));
   EXPECT_EQ(t.get(Hop::kI2), (Template{{Slot::kItems, ""}}));
 }
 

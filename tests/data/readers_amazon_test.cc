@@ -57,7 +57,7 @@ TEST(AmazonReader, NamesFileLineAndKey) {
   };
   const std::string good = R"({"reviewerID":"A","asin":"B","overall":1,"unixReviewTime":3})" "\n";
   expect(good + R"({"reviewerID":"A","asin":"B","overall":1,"unixRev)", {"r.json:2: got a line that ends within a JSON value"});
-  expect(good + "garbage\n", {"r.json:2: got 'garbage' in column 1", "one object a line"});
+  expect(good + "garbage\n", {"r.json:2: got 'garbage' in column 1, expected one JSON object a line"});
   expect(good + "[1]\n", {"r.json:2: got a JSON array"});
   expect(R"({"reviewerID":"A","overall":1,"unixReviewTime":3})", {"r.json:1: got no key \"asin\""});
   expect(R"({"reviewerID":7,"asin":"B","overall":1,"unixReviewTime":3})", {"\"reviewerID\": 7, expected a string"});
@@ -86,7 +86,7 @@ TEST(AmazonMetadata, ReadsPythonLiteralsAndJson) {
   EXPECT_EQ(newest.at("Y").title, "Cream");
   EXPECT_EQ(newest.at("Y").categories, "");
   expect_data_error([] { read_items("{'asin': '0'}\n{'asin': 'B', 'title': 'cut", AmazonRelease::k2014); },
-                    {"meta.json:2: got the end of the line in column 27, expected the closing '"});
+                    {"meta.json:2: got the end of the line in column 28, expected the closing '"});
   expect_data_error([] { read_items("[1]\n", AmazonRelease::k2014); }, {"meta.json:1:", "expected one dict a line"});
   expect_data_error([] { read_items("{'title': 'x'}\n", AmazonRelease::k2014); }, {"no key \"asin\""});
 }

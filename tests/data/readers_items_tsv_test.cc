@@ -28,8 +28,8 @@ TEST(ItemsTsv, NamesLineAndColumn) {
   expect_error("", {"items.tsv:1: got an empty file", "item_id"});
   expect_error("title\titem_id\n", {"items.tsv:1: got the header 'title\\x09item_id'"});
   expect_error("item_id\ttitle\n", {"got no rows"});
-  expect_error("item_id\ttitle\n1\ta\n3\tb\n", {"items.tsv:3: got item_id 3, expected item_id 2"});
-  expect_error("item_id\ttitle\n1\ta\n1\tb\n", {"items.tsv:3: got item_id 1, expected item_id 2"});
+  expect_error("item_id\ttitle\n1\ta\n3\tb\n", {"items.tsv:3: got item_id 3, expected 2: one row for each id"});
+  expect_error("item_id\ttitle\n1\ta\n1\tb\n", {"items.tsv:3: got item_id 1, expected 2: one row for each id"});
   expect_error("item_id\ttitle\n0\ta\n", {"items.tsv:2: got '0'"});
   expect_error("item_id\ttitle\n1\n", {"items.tsv:2: got 1 tab-separated fields, expected 2"});
   expect_error("item_id\ttitle\n1\ta\tb\n", {"items.tsv:2: got 3"});

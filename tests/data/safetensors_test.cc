@@ -40,8 +40,9 @@ std::string raw(std::initializer_list<T> values) {
 }
 
 TEST(Safetensors, ReadsEveryType) {
-  const std::string data = raw({1.5, -2.0}) + raw<std::int64_t>({-7, INT64_MAX}) + raw({0.25f}) + raw<std::int32_t>({-3, 4}) +
-                           raw<std::uint16_t>({0x3c00, 0xc000, 0x0001}) + raw<std::uint16_t>({0x3fc0}) + raw<std::uint8_t>({9, 255});
+  const std::string data = raw({1.5, -2.0}) + raw<std::int64_t>({-7, INT64_MAX}) + raw({0.25f}) +
+                           raw<std::int32_t>({-3, 4}) + raw<std::uint16_t>({0x3c00, 0xc000, 0x0001}) +
+                           raw<std::uint16_t>({0x3fc0}) + raw<std::uint8_t>({9, 255});
   const std::string bytes = image(
       R"({"__metadata__":{"format":"pt","n":"1"},"d":{"dtype":"F64","shape":[2],"data_offsets":[0,16]},)"
       R"("l":{"dtype":"I64","shape":[2,1],"data_offsets":[16,32]},"f":{"dtype":"F32","shape":[],"data_offsets":[32,36]},)"
@@ -76,10 +77,11 @@ TEST(Safetensors, HalfIsExactForEveryPattern) {
     const int exponent = static_cast<int>(bits >> 10 & 31), mantissa = static_cast<int>(bits & 1023);
     const double sign = bits & 0x8000 ? -1 : 1;
     const float value = half_to_float(half);
-    if (exponent == 31)
+    if (exponent == 31) {
       EXPECT_TRUE(mantissa != 0 ? std::isnan(value) : std::isinf(value) && std::signbit(value) == (sign < 0));
-    else
+    } else {
       EXPECT_EQ(value, sign * (exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25)));
+    }
   }
   EXPECT_TRUE(std::signbit(half_to_float(0x8000)));
 }
@@ -125,7 +127,8 @@ TEST(Safetensors, RejectsHostileTensors) {
   rejects(image(one(f32, "[1]", "[0,4,8]"), four), {"'w'", "more than two"});
   rejects(image(one(f32, "[1]", "[0]"), four), {"'w'", "expected two numbers"});
   rejects(image(R"({"w":{"dtype":"F32","shape":[1]}})", four), {"'w'", "dtype, shape and data_offsets"});
-  rejects(image(R"({"w":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}})", four), {"'w'", "'dtype' occurs twice"});
+  rejects(image(R"({"w":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}})", four),
+          {"'w'", "'dtype' occurs twice"});
   rejects(image(R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1}})", four), {"'w'", "unknown field 'x'"});
   rejects(image(R"({"w":1})"), {"'w'", "got 1", "an object"});
 }
@@ -133,8 +136,10 @@ TEST(Safetensors, RejectsHostileTensors) {
 TEST(Safetensors, RejectsWhatTensorsDoTogether) {
   const std::string w = R"("w":{"dtype":"U8","shape":[3],"data_offsets":[0,3]})";
   rejects(image("{" + w + "," + w + "}", "abc"), {"'w'", "occurs twice"});
-  rejects(image("{" + w + R"(,"v":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}})", "abcd"), {"'v'", "overlap", "'w'"});
-  rejects(image("{" + w + R"(,"v":{"dtype":"U8","shape":[1],"data_offsets":[4,5]}})", "abcde"), {"'v'", "bytes 3 to 4"});
+  rejects(image("{" + w + R"(,"v":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}})", "abcd"),
+          {"'v'", "overlap", "'w'"});
+  rejects(image("{" + w + R"(,"v":{"dtype":"U8","shape":[1],"data_offsets":[4,5]}})", "abcde"),
+          {"'v'", "bytes 3 to 4"});
   rejects(image("{" + w + "}", "abcd"), {"end at byte 3", "4 bytes follow"});
 }
 

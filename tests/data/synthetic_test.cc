@@ -78,7 +78,7 @@ TEST(Synthetic, PlantsCommunitiesSeriesAndAPowerLaw) {
       in_series += here.community == before.community && here.series == before.series && here.position == before.position + 1;
     }
     in_all += static_cast<std::int64_t>(sequence.size());
-    at_home += std::ranges::max(of_community, {}, [](const auto& entry) { return entry.second; }).second;
+    at_home += std::ranges::max_element(of_community, {}, [](const auto& entry) { return entry.second; })->second;
   }
   EXPECT_GT(static_cast<double>(in_series) / static_cast<double>(steps), 0.35);  // random ids: 1/600
   EXPECT_GT(static_cast<double>(at_home) / static_cast<double>(in_all), 0.75);   // random: about 1/8

@@ -1,0 +1,44 @@
+#include "autograd/ops/info_nce.h"
+
+#include "autograd/ops/support.h"
+#include "kernels/info_nce/info_nce.h"
+
+namespace galrec::autograd {
+
+template <class T>
+InfoNceResult<T> info_nce(Tape<T>& tape, Variable<T> anchor, Variable<T> positive, ConstView<T, 2> queue,
+                          View<const std::int32_t, 1> queue_ids, View<const std::int32_t, 1> own_ids, double tau,
+                          PositiveGradient positive_gradient) {
+  if (positive_gradient == PositiveGradient::kStop) positive = tape.constant(positive.value());
+  const std::int64_t n = anchor.rows();
+  const auto loss = tape.output(1, 1, {anchor, positive});
+  const auto new_vector = [&] { return tape.arena().template vector<T>(n); };
+  InfoNceResult<T> result{.loss = loss, .losses = new_vector(), .positive_score = new_vector(), .hardest = new_vector()};
+  const auto lse = new_vector();
+  const auto kept_queue_ids = keep_indices(tape, queue_ids);
+  const auto kept_own_ids = keep_indices(tape, own_ids);
+  dispatch(tape.device(), [&](auto& ctx) {
+    info_nce_forward<T>(ctx, as_scalar(loss.value()), result.losses, lse, result.positive_score, result.hardest,
+                        anchor.value(), positive.value(), queue, kept_queue_ids, kept_own_ids, tau);
+  });
+  tape.record("info_nce", loss, [&tape, anchor, positive, loss, lse, queue, kept_queue_ids, kept_own_ids, tau] {
+    const double dloss = read_gradient(tape, loss);
+    auto danchor = tape.claim(anchor);
+    ensure_memory(tape, danchor, anchor.rows(), anchor.cols());
+    const auto dpositive = tape.claim(positive);
+    dispatch(tape.device(), [&](auto& ctx) {
+      info_nce_backward<T>(ctx, danchor.view, dpositive.view, dloss, anchor.value(), positive.value(), queue,
+                           kept_queue_ids, kept_own_ids, lse, tau, danchor.accumulate, dpositive.accumulate);
+    });
+  });
+  return result;
+}
+
+#define INSTANTIATE(T)                                                                                        \
+  template InfoNceResult<T> info_nce(Tape<T>&, Variable<T>, Variable<T>, ConstView<T, 2>,                     \
+                                     View<const std::int32_t, 1>, View<const std::int32_t, 1>, double, PositiveGradient);
+INSTANTIATE(float)
+INSTANTIATE(double)
+#undef INSTANTIATE
+
+}  // namespace galrec::autograd

@@ -1,0 +1,65 @@
+#include "autograd/ops/linear_cross_entropy.h"
+
+#include "autograd/ops/support.h"
+#include "kernels/linear_cross_entropy/linear_cross_entropy.h"
+
+namespace galrec::autograd {
+
+namespace {
+
+/// The gradient rows of the range; the others are cleared if nobody wrote them before.
+template <class T>
+GradientTarget<T> claim_rows(Tape<T>& tape, const Variable<T>& w, std::int64_t first, std::int64_t count) {
+  auto dw = tape.claim(w);
+  if (!dw) return dw;
+  if (dw.accumulate == Accumulate::kOverwrite) {
+    dispatch(tape.device(), [&](auto& ctx) {
+      fill<T>(ctx, dw.view.slice_rows(0, first), 0);
+      fill<T>(ctx, dw.view.slice_rows(first + count, w.rows() - first - count), 0);
+    });
+  }
+  return {dw.view.slice_rows(first, count), dw.accumulate};
+}
+
+}  // namespace
+
+template <class T>
+Variable<T> linear_cross_entropy(Tape<T>& tape, Variable<T> x, Variable<T> w, Variable<T> bias,
+                                 View<const std::int32_t, 1> targets, double scale, RowRange w_rows,
+                                 View<T, 1>* losses_out) {
+  const std::int64_t first = w_rows.first;
+  const std::int64_t count = w_rows.count < 0 ? w.rows() - first : w_rows.count;
+  GALREC_CHECK(first >= 0 && first + count <= w.rows(), "rows [{}, {}) of a head of {}", first, first + count, w.rows());
+  GALREC_CHECK(!bias || count == w.rows(), "a bias needs the whole head");
+  const auto loss = tape.output(1, 1, {x, w, bias});
+  const auto losses = tape.arena().template vector<T>(x.rows());
+  const auto lse = tape.arena().template vector<T>(x.rows());
+  const auto kept = keep_indices(tape, targets);
+  dispatch(tape.device(), [&](auto& ctx) {
+    linear_cross_entropy_forward<T>(ctx, as_scalar(loss.value()), losses, lse, x.value(),
+                                    w.value().slice_rows(first, count), as_vector(bias.value()), kept, scale);
+  });
+  if (losses_out != nullptr) *losses_out = losses;
+  tape.record("linear_cross_entropy", loss, [&tape, x, w, bias, loss, lse, kept, scale, first, count] {
+    const double dloss = read_gradient(tape, loss);
+    const auto dx = tape.claim(x);
+    auto dw = claim_rows(tape, w, first, count);
+    auto db = tape.claim(bias);
+    const auto w_accumulate = unify(tape, {&dw, &db});
+    dispatch(tape.device(), [&](auto& ctx) {
+      linear_cross_entropy_backward<T>(ctx, dx.view, dw.view, as_vector(db.view), dloss, x.value(),
+                                       w.value().slice_rows(first, count), as_vector(bias.value()), kept, lse, scale,
+                                       dx.accumulate, w_accumulate);
+    });
+  });
+  return loss;
+}
+
+#define INSTANTIATE(T)                                                                            \
+  template Variable<T> linear_cross_entropy(Tape<T>&, Variable<T>, Variable<T>, Variable<T>,      \
+                                            View<const std::int32_t, 1>, double, RowRange, View<T, 1>*);
+INSTANTIATE(float)
+INSTANTIATE(double)
+#undef INSTANTIATE
+
+}  // namespace galrec::autograd

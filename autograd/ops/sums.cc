@@ -1,0 +1,86 @@
+#include "autograd/ops/sums.h"
+
+#include <vector>
+
+#include "autograd/ops/support.h"
+
+namespace galrec::autograd {
+
+template <class T>
+Variable<T> weighted_sum(Tape<T>& tape, std::span<const std::pair<Variable<T>, double>> terms) {
+  GALREC_CHECK(!terms.empty());
+  Variable<T> learns = terms[0].first;
+  for (const auto& [loss, weight] : terms) {
+    GALREC_CHECK(loss.rows() == 1 && loss.cols() == 1, "a term is ({}, {})", loss.rows(), loss.cols());
+    if (loss.requires_gradient()) learns = loss;
+  }
+  const auto y = tape.output(1, 1, {learns});
+  dispatch(tape.device(), [&](auto& ctx) {
+    auto accumulate = Accumulate::kOverwrite;
+    for (const auto& [loss, weight] : terms) {
+      add_scaled<T>(ctx, y.value(), loss.value(), weight, accumulate);
+      accumulate = Accumulate::kAdd;
+    }
+  });
+  using Terms = std::vector<std::pair<Variable<T>, double>>;
+  tape.record("weighted_sum", y, [&tape, y, terms = Terms(terms.begin(), terms.end())] {
+    for (const auto& [loss, weight] : terms) {
+      const auto d = tape.claim(loss);
+      if (!d) continue;
+      const double alpha = weight;
+      dispatch(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, d.view, tape.gradient(y), alpha, d.accumulate); });
+    }
+  });
+  return y;
+}
+
+template <class T>
+Variable<T> scale(Tape<T>& tape, Variable<T> x, double alpha) {
+  const auto y = tape.output(x.rows(), x.cols(), {x});
+  dispatch(tape.device(),
+           [&](auto& ctx) { add_scaled<T>(ctx, y.value(), x.value(), alpha, Accumulate::kOverwrite); });
+  tape.record("scale", y, [&tape, x, y, alpha] {
+    const auto dy = tape.gradient(y);
+    const auto dx = tape.hand_over(y, x) ? GradientTarget<T>{dy, Accumulate::kOverwrite} : tape.claim(x);
+    dispatch(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, dx.view, dy, alpha, dx.accumulate); });
+  });
+  return y;
+}
+
+template <class T>
+Variable<T> add(Tape<T>& tape, Variable<T> a, Variable<T> b) {
+  GALREC_CHECK(a.value().shape == b.value().shape, "({}, {}) + ({}, {})", a.rows(), a.cols(), b.rows(), b.cols());
+  const auto y = tape.output(a.rows(), a.cols(), {a, b});
+  dispatch(tape.device(), [&](auto& ctx) {
+    add_scaled<T>(ctx, y.value(), a.value(), 1, Accumulate::kOverwrite);
+    add_scaled<T>(ctx, y.value(), b.value(), 1, Accumulate::kAdd);
+  });
+  tape.record("add", y, [&tape, a, b, y] {
+    const auto dy = tape.gradient(y);
+    if (const auto db = tape.claim(b)) {
+      dispatch(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, db.view, dy, 1, db.accumulate); });
+    }
+    if (tape.hand_over(y, a)) return;
+    if (const auto da = tape.claim(a)) {
+      dispatch(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, da.view, dy, 1, da.accumulate); });
+    }
+  });
+  return y;
+}
+
+template <class T>
+double scalar(const Tape<T>& tape, const Variable<T>& x) {
+  GALREC_CHECK(x.rows() == 1 && x.cols() == 1, "({}, {}) is no scalar", x.rows(), x.cols());
+  return dispatch(tape.device(), [&](auto& ctx) { return read_scalar<T>(ctx, x.value()); });
+}
+
+#define INSTANTIATE(T)                                                                                \
+  template Variable<T> weighted_sum(Tape<T>&, std::span<const std::pair<Variable<T>, double>>);       \
+  template Variable<T> scale(Tape<T>&, Variable<T>, double);                                          \
+  template Variable<T> add(Tape<T>&, Variable<T>, Variable<T>);                                       \
+  template double scalar(const Tape<T>&, const Variable<T>&);
+INSTANTIATE(float)
+INSTANTIATE(double)
+#undef INSTANTIATE
+
+}  // namespace galrec::autograd

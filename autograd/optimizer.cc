@@ -1,0 +1,85 @@
+#include "autograd/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace galrec::autograd {
+
+double clip_scale(double norm, double max_norm) {
+  GALREC_CHECK(max_norm >= 0);
+  return max_norm == 0 ? 1.0 : std::min(1.0, max_norm / (norm + 1e-6));
+}
+
+template <class T>
+AdamW<T>::AdamW(ParameterStore<T>& parameters, const AdamWSettings& settings)
+    : parameters_(parameters), settings_(settings) {
+  GALREC_CHECK(parameters.has_gradients(), "an optimiser needs an allocated store with gradients");
+  m_ = Buffer<T>(parameters.total(), T(0));
+  v_ = Buffer<T>(parameters.total(), T(0));
+  build_spans();
+}
+
+template <class T>
+void AdamW<T>::track_average(ParameterStore<T>& momentum) {
+  bool any = false;
+  for (const auto& span : parameters_.spans()) {
+    const ParameterId id = momentum.find(span.name);
+    if (id < 0 || span.trainable == Trainable::kNo) continue;
+    GALREC_CHECK(momentum.span(id).shape == span.shape, "{} has another shape in the momentum store", span.name);
+    any = true;
+  }
+  GALREC_CHECK(any, "no parameter of the momentum store has the name of a trainable one");
+  average_ = &momentum;
+  build_spans();
+}
+
+template <class T>
+void AdamW<T>::build_spans() {
+  spans_.clear();
+  for (const auto& p : parameters_.spans()) {
+    if (p.trainable == Trainable::kNo) continue;
+    AdamWSpan span{.offset = p.offset, .size = p.size, .decay = p.decay == WeightDecay::kApply};
+    const ParameterId id = average_ == nullptr ? -1 : average_->find(p.name);
+    if (id >= 0) span.ema_offset = average_->span(id).offset;
+    if (!spans_.empty()) {
+      // The gap that aligns spans holds zeros on both sides, which the update leaves zero.
+      AdamWSpan& last = spans_.back();
+      const std::int64_t step = span.offset - last.offset;
+      const bool next_to = step - last.size < 16;
+      const bool same_average = last.ema_offset < 0 ? span.ema_offset < 0
+                                                    : span.ema_offset == last.ema_offset + step;
+      if (next_to && same_average && last.decay == span.decay) {
+        last.size = step + span.size;
+        continue;
+      }
+    }
+    spans_.push_back(span);
+  }
+}
+
+template <class T>
+double AdamW<T>::gradient_norm(CpuContext& ctx) {
+  parameters_.finish_gradients();
+  return std::sqrt(sum_of_squares<T>(ctx, parameters_.gradients()));
+}
+
+template <class T>
+void AdamW<T>::step(CpuContext& ctx, double lr, double gradient_scale, double momentum) {
+  parameters_.finish_gradients();
+  ++steps_;
+  const AdamWOptions options{.lr = lr,
+                             .beta1 = settings_.beta1,
+                             .beta2 = settings_.beta2,
+                             .eps = settings_.eps,
+                             .weight_decay = settings_.weight_decay,
+                             .clip_scale = gradient_scale,
+                             .ema_momentum = momentum,
+                             .step = steps_};
+  const View<T, 1> average = average_ == nullptr ? View<T, 1>{} : average_->values();
+  adamw_step<T>(ctx, parameters_.values(), m_.view(), v_.view(), average, parameters_.gradients(), spans_, options);
+}
+
+template class AdamW<float>;
+template class AdamW<double>;
+
+}  // namespace galrec::autograd

@@ -1,0 +1,17 @@
+#pragma once
+// The GAL model's full ranking: one decoder step per user, its state against the head's item rows.
+
+#include "autograd/tape.h"
+#include "gal/batch_builder.h"
+#include "gal/evaluation/full_ranking.h"
+#include "gal/model.h"
+
+namespace galrec::gal {
+
+/// Ranks every user's target of `phase` from its recommendation prompt, without dropout and always with the same
+/// neighbours. `tape` is reset.
+RankResult rank_targets(CpuContext& ctx, autograd::Tape<float>& tape, GalModel<float>& model, BatchBuilder& builder,
+                        const data::Split& split, data::Phase phase, const RankingOptions& options,
+                        const RankingProgress& progress = {});
+
+}  // namespace galrec::gal

@@ -1,0 +1,149 @@
+#include "gal/graph_encoder.h"
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "autograd/ops/activation.h"
+#include "autograd/ops/embedding.h"
+#include "autograd/ops/linear.h"
+#include "autograd/ops/pooling.h"
+#include "autograd/ops/rows.h"
+#include "kernels/common/check.h"
+
+namespace galrec::gal {
+
+using autograd::Recording;
+using autograd::Tape;
+using autograd::Variable;
+
+namespace {
+
+constexpr std::int64_t kMapBlock = 1024;  // rows of h that map_rows() embeds at a time
+
+View<const std::int32_t, 1> ids_view(const std::vector<std::int32_t>& ids) {
+  return View<const std::int32_t, 1>(ids.data(), {static_cast<std::int64_t>(ids.size())});
+}
+
+/// Rows `ids` of the constant table h, then `extra` rows given as floats, on the tape.
+template <class T>
+Variable<T> gather_constant(Tape<T>& tape, const Buffer<T>& h, std::int64_t dim, const std::vector<std::int32_t>& ids,
+                            std::span<const float> extra) {
+  const auto n = static_cast<std::int64_t>(ids.size());
+  const auto out = tape.arena().template matrix<T>(n + static_cast<std::int64_t>(extra.size()) / dim, dim);
+  for (std::int64_t r = 0; r < n; ++r) std::copy_n(h.data() + ids[static_cast<std::size_t>(r)] * dim, dim, out.row(r));
+  std::copy(extra.begin(), extra.end(), out.data + n * dim);
+  return tape.constant(out);
+}
+
+}  // namespace
+
+template <class T>
+GraphEncoder<T>::GraphEncoder(autograd::ParameterStore<T>& store, const ModelOptions& options, const ExternalTables<T>& external)
+    : store_(store),
+      options_(options),
+      external_(external),
+      shared_(store.add("shared.weight", {options.text_rows, options.t5.d_model})),
+      encoder_(store, options.t5) {
+  g_user_ = register_mapping("g_user", options.user_dim);
+  g_item_ = register_mapping("g_item", options.item_dim);
+  if (options.mapping.rows == ExternalRows::kTrainable) {
+    h_user_ = store.add("h_user", {options.users, options.user_dim});
+    h_item_ = store.add("h_item", {options.items, options.item_dim});
+  }
+}
+
+template <class T>
+typename GraphEncoder<T>::MappingIds GraphEncoder<T>::register_mapping(const char* name, std::int64_t dim) {
+  const std::string prefix(name);
+  const std::int64_t d = options_.t5.d_model;
+  MappingIds ids;
+  if (options_.mapping.mapping == Mapping::kMlp) {
+    ids.hidden_weight = store_.add(prefix + ".hidden.weight", {d, dim});
+    ids.hidden_bias = store_.add(prefix + ".hidden.bias", {d});
+    dim = d;
+  }
+  ids.weight = store_.add(prefix + ".weight", {d, dim});
+  ids.bias = store_.add(prefix + ".bias", {d});
+  return ids;
+}
+
+template <class T>
+Variable<T> GraphEncoder<T>::map(Tape<T>& tape, Variable<T> h, const MappingIds& g) const {
+  if (g.hidden_weight >= 0) {
+    h = linear(tape, h, tape.parameter(store_, g.hidden_weight), tape.parameter(store_, g.hidden_bias));
+    h = activation(tape, h, ActivationKind::kGeluTanh, 0.0);
+  }
+  return linear(tape, h, tape.parameter(store_, g.weight), tape.parameter(store_, g.bias));
+}
+
+template <class T>
+Variable<T> GraphEncoder<T>::table(Tape<T>& tape, const HopBatch& batch) const {
+  std::vector<Variable<T>> parts;
+  if (!batch.text_ids.empty()) parts.push_back(embedding(tape, tape.parameter(store_, shared_), ids_view(batch.text_ids)));
+  GALREC_CHECK(static_cast<std::int64_t>(batch.own_user_vectors.size()) == batch.own_users * options_.user_dim,
+               "{} values for {} own vectors of {}", batch.own_user_vectors.size(), batch.own_users, options_.user_dim);
+  const bool trainable = h_user_ >= 0;
+  if (!batch.user_ids.empty() || batch.own_users > 0) {
+    Variable<T> h;
+    if (trainable && !batch.user_ids.empty()) {
+      h = embedding(tape, tape.parameter(store_, h_user_), ids_view(batch.user_ids));
+      if (batch.own_users > 0) h = concat_rows(tape, {h, gather_constant<T>(tape, external_.user, options_.user_dim, {}, batch.own_user_vectors)});
+    } else {
+      h = gather_constant<T>(tape, external_.user, options_.user_dim, batch.user_ids, batch.own_user_vectors);
+    }
+    parts.push_back(map(tape, h, g_user_));
+  }
+  if (!batch.item_ids.empty()) {
+    const Variable<T> h = trainable ? embedding(tape, tape.parameter(store_, h_item_), ids_view(batch.item_ids))
+                                    : gather_constant<T>(tape, external_.item, options_.item_dim, batch.item_ids, {});
+    parts.push_back(map(tape, h, g_item_));
+  }
+  return concat_rows(tape, parts);
+}
+
+template <class T>
+Variable<T> GraphEncoder<T>::states(Tape<T>& tape, Variable<T> table, View<const std::int32_t, 1> tokens, View<const std::int32_t, 1> cu,
+                                    const layers::DropoutRates& rates) const {
+  return encoder_.forward(tape, embedding(tape, table, tokens), cu, rates);
+}
+
+template <class T>
+Variable<T> GraphEncoder<T>::pool(Tape<T>& tape, Variable<T> states, View<const std::int32_t, 1> cu) const {
+  if (options_.mapping.pooling == Pooling::kMean) return segment_mean(tape, states, cu);
+  std::vector<std::int32_t> rows(static_cast<std::size_t>(cu.extent(0) - 1));
+  for (std::size_t s = 0; s < rows.size(); ++s) {
+    const auto i = static_cast<std::int64_t>(s);
+    rows[s] = options_.mapping.pooling == Pooling::kFirst ? cu[i] : cu[i + 1] - 1;
+  }
+  return embedding(tape, states, ids_view(rows));
+}
+
+template <class T>
+void GraphEncoder<T>::map_rows(CpuContext& ctx, View<T, 2> out, View<const T, 2> h, const MappingIds& g) const {
+  Tape<T> tape{Device(ctx)};
+  for (std::int64_t first = 0; first < h.rows(); first += kMapBlock) {
+    const std::int64_t n = std::min(kMapBlock, h.rows() - first);
+    tape.reset(Recording::kOff);
+    const auto block = h.slice_rows(first, n);
+    const auto copy = tape.arena().template matrix<T>(n, h.cols());
+    for (std::int64_t r = 0; r < n; ++r) std::copy_n(block.row(r), h.cols(), copy.row(r));
+    const auto mapped = map(tape, tape.constant(copy), g).value();
+    for (std::int64_t r = 0; r < n; ++r) std::copy_n(mapped.row(r), mapped.cols(), out.row(first + r));
+  }
+}
+
+template <class T>
+void GraphEncoder<T>::map_all(CpuContext& ctx, View<T, 2> users, View<T, 2> items) const {
+  const bool trainable = h_user_ >= 0;
+  const View<const T, 2> h_user = trainable ? View<const T, 2>(store_.value(h_user_)) : external_.user.view(options_.users, options_.user_dim);
+  const View<const T, 2> h_item = trainable ? View<const T, 2>(store_.value(h_item_)) : external_.item.view(options_.items, options_.item_dim);
+  map_rows(ctx, users, h_user, g_user_);
+  map_rows(ctx, items, h_item, g_item_);
+}
+
+template class GraphEncoder<float>;
+template class GraphEncoder<double>;
+
+}  // namespace galrec::gal

@@ -1,0 +1,74 @@
+#include "gal/training/checkpoint.h"
+
+#include <algorithm>
+#include <set>
+
+#include "data/atomic_file.h"
+#include "data/checkpoint_reader.h"
+#include "data/safetensors_writer.h"
+#include "layers/hf_folder.h"
+
+namespace galrec::gal {
+namespace {
+
+constexpr const char* kModel = "model.safetensors";
+constexpr const char* kTraining = "training.safetensors";
+constexpr const char* kConfig = "config.json";
+
+// One arena of a store's layout, as one tensor per parameter.
+struct Arena {
+  const char* prefix;
+  const autograd::ParameterStore<float>& store;
+  View<float, 1> values;  // (total)
+};
+
+std::vector<Arena> arenas_of(const TrainedTensors& t) {
+  std::vector<Arena> out{{"adam_m.", t.model.parameters(), t.optimizer.m()}, {"adam_v.", t.model.parameters(), t.optimizer.v()}};
+  if (t.momentum != nullptr) out.push_back({"momentum.", t.momentum->parameters(), t.momentum->parameters().values()});
+  return out;
+}
+
+void read_arena(const data::CheckpointReader& reader, const Arena& arena, std::set<std::string>& known) {
+  for (const auto& span : arena.store.spans()) {
+    const std::string name = arena.prefix + span.name;
+    const auto& info = reader.info(name);  // names what is missing
+    if (info.shape != span.shape)
+      throw DataError(fmt::format("{}: tensor {} has the shape {}, expected {}", reader.name(), name, data::shape_text(info.shape),
+                                  data::shape_text(span.shape)));
+    const auto values = reader.read_f32(name);
+    std::copy(values.begin(), values.end(), arena.values.data + span.offset);
+    known.insert(name);
+  }
+}
+
+}  // namespace
+
+void save_tensors(const std::filesystem::path& folder, const TrainedTensors& tensors) {
+  layers::save_parameters(folder / kModel, tensors.model.parameters());
+  data::write_file(folder / kConfig, tensors.model.options().t5.to_json_text());
+  data::SafetensorsWriter writer;
+  for (const Arena& arena : arenas_of(tensors))
+    for (const auto& span : arena.store.spans())
+      writer.add(arena.prefix + span.name, span.shape,
+                 std::span<const float>(arena.values.data + span.offset, static_cast<std::size_t>(span.size)));
+  if (tensors.queues != nullptr) tensors.queues->add_to(writer);
+  writer.write(folder / kTraining);
+}
+
+void load_tensors(const std::filesystem::path& folder, const TrainedTensors& tensors) {
+  load_model(folder, tensors.model);
+  const data::CheckpointReader reader(folder / kTraining);
+  std::set<std::string> known;
+  for (const Arena& arena : arenas_of(tensors)) read_arena(reader, arena, known);
+  if (tensors.queues != nullptr) tensors.queues->load(reader);
+  for (const auto& [name, info] : reader.tensors()) {
+    const bool queue = tensors.queues != nullptr && name.starts_with("queue");
+    if (!queue && !known.contains(name)) throw DataError(fmt::format("{}: unknown tensor {}", reader.name(), name));
+  }
+}
+
+void load_model(const std::filesystem::path& folder, GalModel<float>& model) {
+  layers::load_parameters(model.parameters(), data::CheckpointReader(folder / kModel));
+}
+
+}  // namespace galrec::gal

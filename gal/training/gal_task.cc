@@ -1,0 +1,206 @@
+#include "gal/training/gal_task.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "gal/epoch_samples.h"
+#include "gal/evaluation/model_ranking.h"
+#include "gal/hop_statistics.h"
+#include "kernels/common/check.h"
+
+namespace galrec::gal {
+namespace {
+
+// Dropout must not share numbers with neighbour sampling, which is keyed by (seed, epoch, stream) as well.
+constexpr std::uint64_t kDropoutSeed = 0xD809'0075'EED5'0001u;
+constexpr std::uint32_t kMomentumStream = 0x10000u;
+
+LinearSchedule make_schedule(const TrainOptions& train, std::int64_t samples) {
+  const std::int64_t steps = (samples + train.batch - 1) / train.batch;
+  return {train.lr, steps * train.epochs, train.warmup};
+}
+
+// FNV-1a over the bytes of plain values: tells one input from another, no more.
+class Fingerprint {
+ public:
+  template <class V>
+  void add(std::span<const V> values) {
+    for (const std::byte b : std::as_bytes(values)) hash_ = (hash_ ^ static_cast<std::uint8_t>(b)) * 0x100000001b3u;
+  }
+  std::string text() const { return fmt::format("{:016x}", hash_); }
+
+ private:
+  std::uint64_t hash_ = 0xcbf29ce484222325u;
+};
+
+std::span<const float> flat(View<const float, 2> m) { return {m.data, static_cast<std::size_t>(m.size())}; }
+
+}  // namespace
+
+GalTask::GalTask(CpuContext& ctx, const TrainerParts& parts)
+    : ctx_(ctx),
+      parts_(parts),
+      hops_(parts.gal.loss.contrastive() ? HopSet::kAll : HopSet::kRecommendOnly),
+      samples_per_epoch_(epoch_size(parts.split, parts.gal.sampling.unit)),
+      schedule_(make_schedule(parts.train, samples_per_epoch_)),
+      optimizer_(parts.model.parameters(), parts.train.adamw),
+      tape_(Device(ctx)),
+      key_tape_(Device(ctx)) {
+  if (parts_.gal.loss.contrastive()) {
+    queues_ = std::make_unique<NegativeQueues<float>>(parts_.gal.queue.size, parts_.model.options().t5.d_model);
+    if (parts_.gal.queue.start == QueueStart::kRandom) queues_->fill_random(parts_.seed);
+  }
+  if (parts_.gal.needs_momentum_keys()) {
+    momentum_ = std::make_unique<MomentumEncoder<float>>(parts_.model);
+    optimizer_.track_average(momentum_->parameters());
+  }
+}
+
+void GalTask::begin_epoch(std::int64_t epoch) {
+  samples_ = epoch_samples(parts_.split, parts_.builder.sampler(), parts_.gal.sampling, parts_.seed, static_cast<std::uint32_t>(epoch),
+                           static_cast<std::int32_t>(parts_.train.micro_batch));
+  GALREC_CHECK(static_cast<std::int64_t>(samples_.size()) == samples_per_epoch_, "{} samples, expected {}", samples_.size(),
+               samples_per_epoch_);
+}
+
+Keys<float> GalTask::momentum_keys(autograd::Tape<float>& tape, std::uint32_t draw) {
+  if (!parts_.gal.queue.momentum_dropout) {
+    tape.reset(autograd::Recording::kOff);
+    return momentum_->encode(tape, batch_, layers::DropoutRates::none(), parts_.gal.loss.similarity);
+  }
+  tape.reset(autograd::Recording::kOn, {.seed = parts_.seed ^ kDropoutSeed, .step = draw, .stream = kMomentumStream});
+  return momentum_->encode(tape, batch_, parts_.train.dropout, parts_.gal.loss.similarity);
+}
+
+void GalTask::micro_batch(const StepPlan& plan, std::int64_t first, std::int64_t count, bool statistics, Averages& means) {
+  const auto samples = std::span(samples_).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
+  parts_.builder.build(batch_, samples, hops_, static_cast<std::uint32_t>(plan.epoch));
+  const std::int64_t per_step = (parts_.train.batch + parts_.train.micro_batch - 1) / parts_.train.micro_batch;
+  const auto draw = static_cast<std::uint32_t>(plan.step * per_step + (first - plan.first) / parts_.train.micro_batch);
+
+  Keys<float> keys;
+  const bool keys_first = parts_.gal.loss.contrastive() && parts_.gal.loss.positive == Positive::kMomentum;
+  if (keys_first) keys = momentum_keys(key_tape_, draw);
+  tape_.reset(autograd::Recording::kOn, {.seed = parts_.seed ^ kDropoutSeed, .step = draw, .stream = 0});
+  const StepResult<float> result =
+      parts_.model.forward(tape_, batch_, queues_.get(), parts_.gal.loss, parts_.train.dropout, keys_first ? &keys : nullptr);
+  require_finite(result, plan, first);
+  // A mean over the micro-batch becomes this micro-batch's part of the mean over the optimiser's batch.
+  tape_.backward(result.loss, static_cast<double>(count) / static_cast<double>(plan.count));
+  add_figures(result, count, means);
+  if (!queues_) return;
+
+  if (statistics) {
+    const HopStatistics s = hop_statistics(result, *queues_, batch_, parts_.builder.sampler());
+    Figures figures;
+    for (int t = 0; t < kTerms; ++t) figures.emplace_back(fmt::format("alignment_{}", term_name(static_cast<Term>(t))), s.alignment[static_cast<std::size_t>(t)]);
+    for (const auto hop : data::kAllHops)
+      figures.emplace_back(fmt::format("uniformity_{}", data::hop_name(hop)), s.uniformity[static_cast<std::size_t>(hop)]);
+    figures.insert(figures.end(), {{"queue_fill", s.queue_fill},
+                                   {"queue_age", s.queue_age},
+                                   {"own_id_rate", s.own_id_rate},
+                                   {"user_neighbour_rate", s.user_neighbour_rate},
+                                   {"item_neighbour_rate", s.item_neighbour_rate}});
+    means.add(figures, count);
+  }
+  // Only now: backward reads the queues as forward found them.
+  if (parts_.gal.queue.encoder == QueueEncoder::kQuery) keys = result.query_keys;
+  else if (!keys_first) keys = momentum_keys(tape_, draw);
+  queues_->push(keys, batch_.user, batch_.item);
+}
+
+void GalTask::add_figures(const StepResult<float>& result, std::int64_t count, Averages& means) const {
+  Figures figures{{"loss", static_cast<double>(result.loss.value()(0, 0))}, {"L0", result.l0}};
+  if (queues_) {
+    const auto add = [&](const char* prefix, const std::array<double, kTerms>& values) {
+      for (int t = 0; t < kTerms; ++t) figures.emplace_back(prefix + std::string(term_name(static_cast<Term>(t))), values[static_cast<std::size_t>(t)]);
+    };
+    add("", result.nce);
+    add("accuracy_", result.accuracy);
+    add("saturation_", result.saturation);
+  }
+  means.add(figures, count);
+}
+
+void GalTask::require_finite(const StepResult<float>& result, const StepPlan& plan, std::int64_t first) const {
+  const double loss = result.loss.value()(0, 0);
+  if (std::isfinite(loss)) return;
+  std::string terms;
+  if (!std::isfinite(result.l0)) terms += fmt::format(" L0 = {}", result.l0);
+  for (int t = 0; t < kTerms; ++t) {
+    const double value = result.nce[static_cast<std::size_t>(t)];
+    if (!std::isfinite(value)) terms += fmt::format(" {} = {}", term_name(static_cast<Term>(t)), value);
+  }
+  throw NumericalError(fmt::format("step {} (epoch {}, samples {} and on): the loss is {};{} not finite; the last checkpoint is intact. "
+                                   "A lower train.lr or a train.clip may help",
+                                   plan.step + 1, plan.epoch + 1, first, loss, terms.empty() ? " their weighted sum is" : terms + " is"));
+}
+
+void GalTask::fail_gradient(const StepPlan& plan, double norm) const {
+  std::string names;
+  int count = 0;
+  const auto& store = parts_.model.parameters();
+  for (int id = 0; id < store.size(); ++id) {
+    const auto& span = store.span(id);
+    const auto gradient = store.gradients().slice(span.offset, span.size);
+    const bool finite = std::all_of(gradient.data, gradient.data + span.size, [](float g) { return std::isfinite(g); });
+    if (!finite && ++count <= 5) names += fmt::format("{}{}", names.empty() ? "" : ", ", span.name);
+  }
+  throw NumericalError(fmt::format("step {} (epoch {}): the gradient's norm is {}; not finite in {} parameters: {}", plan.step + 1,
+                                   plan.epoch + 1, norm, count, names));
+}
+
+Figures GalTask::step(const StepPlan& plan) {
+  auto& store = parts_.model.parameters();
+  const bool statistics = queues_ && parts_.train.statistics_every > 0 && plan.step % parts_.train.statistics_every == 0;
+  store.zero_gradients();
+  Averages means;
+  for (std::int64_t done = 0; done < plan.count;) {
+    const std::int64_t count = std::min(parts_.train.micro_batch, plan.count - done);
+    micro_batch(plan, plan.first + done, count, statistics && done + count == plan.count, means);
+    done += count;
+  }
+  store.finish_gradients();
+  const double norm = optimizer_.gradient_norm(ctx_);
+  if (!std::isfinite(norm)) fail_gradient(plan, norm);
+  const double lr = schedule_.at(plan.step);
+  optimizer_.step(ctx_, lr, autograd::clip_scale(norm, parts_.train.clip), parts_.gal.queue.momentum);
+  means.add({{"grad_norm", norm}, {"lr", lr}}, plan.count);
+  return means.means();
+}
+
+Validation GalTask::validate() {
+  const RankResult result = rank_targets(ctx_, tape_, parts_.model, parts_.builder, parts_.split, data::Phase::kValid, parts_.ranking);
+  return {.score = mean_metric(parts_.train.metric, result.ranks), .figures = result.to_json(parts_.ranking.ks)};
+}
+
+nlohmann::ordered_json GalTask::identity() const {
+  const auto& dataset = parts_.split.dataset();
+  Fingerprint sequences, vectors;
+  for (data::UserId u = 0; u < dataset.num_users(); ++u) {
+    const auto items = dataset.sequence(u);
+    const auto length = static_cast<std::int32_t>(items.size());
+    sequences.add(std::span<const std::int32_t>(&length, 1));
+    sequences.add(items);
+  }
+  vectors.add(flat(parts_.external.user()));
+  vectors.add(flat(parts_.external.item()));
+  return {{"seed", parts_.seed},
+          {"users", dataset.num_users()},
+          {"items", dataset.num_items()},
+          {"interactions", sequences.text()},
+          {"external_embeddings", vectors.text()},
+          {"parameters", parts_.model.parameters().total()}};
+}
+
+TrainedTensors GalTask::tensors() const {
+  // A checkpoint reads what it saves and writes what it loads: one description of the tensors serves both.
+  auto& self = const_cast<GalTask&>(*this);
+  return {parts_.model, self.optimizer_, momentum_.get(), queues_.get()};
+}
+
+void GalTask::save(const std::filesystem::path& folder) const { save_tensors(folder, tensors()); }
+
+void GalTask::load(const std::filesystem::path& folder) { load_tensors(folder, tensors()); }
+
+}  // namespace galrec::gal

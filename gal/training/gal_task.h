@@ -1,0 +1,71 @@
+#pragma once
+// One GAL step after another: what the training loop trains. A step (paper algorithm 1) is, for each micro-batch: build the
+// prompts, forward, backward, keys into the queues; then once: clip, AdamW, momentum update.
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "autograd/optimizer.h"
+#include "autograd/tape.h"
+#include "data/split.h"
+#include "gal/batch_builder.h"
+#include "gal/evaluation/ranking.h"
+#include "gal/model.h"
+#include "gal/momentum_encoder.h"
+#include "gal/negative_queue.h"
+#include "gal/options.h"
+#include "gal/training/checkpoint.h"
+#include "gal/training/schedule.h"
+#include "gal/training/train_options.h"
+#include "gal/training/training_loop.h"
+
+namespace galrec::gal {
+
+/// What a run trains, on what, and how. The references must outlive the task.
+struct TrainerParts {
+  const data::Split& split;
+  BatchBuilder& builder;
+  const ExternalEmbeddings& external;
+  GalModel<float>& model;  ///< with its starting weights
+  GalOptions gal;
+  TrainOptions train;
+  RankingOptions ranking;
+  std::uint64_t seed = 1;
+};
+
+class GalTask : public TrainingTask {
+ public:
+  GalTask(CpuContext& ctx, const TrainerParts& parts);
+
+  std::int64_t samples_per_epoch() const override { return samples_per_epoch_; }
+  void begin_epoch(std::int64_t epoch) override;
+  Figures step(const StepPlan& plan) override;
+  Validation validate() override;
+  nlohmann::ordered_json identity() const override;
+  void save(const std::filesystem::path& folder) const override;
+  void load(const std::filesystem::path& folder) override;
+
+ private:
+  void micro_batch(const StepPlan& plan, std::int64_t first, std::int64_t count, bool statistics, Averages& means);
+  void add_figures(const StepResult<float>& result, std::int64_t count, Averages& means) const;
+  void require_finite(const StepResult<float>& result, const StepPlan& plan, std::int64_t first) const;
+  [[noreturn]] void fail_gradient(const StepPlan& plan, double norm) const;
+  Keys<float> momentum_keys(autograd::Tape<float>& tape, std::uint32_t draw);
+  TrainedTensors tensors() const;
+
+  CpuContext& ctx_;
+  TrainerParts parts_;
+  HopSet hops_;
+  std::int64_t samples_per_epoch_;
+  LinearSchedule schedule_;
+  autograd::AdamW<float> optimizer_;
+  std::unique_ptr<MomentumEncoder<float>> momentum_;  // null where nothing needs its keys
+  std::unique_ptr<NegativeQueues<float>> queues_;     // null without graph-aware losses
+  autograd::Tape<float> tape_;
+  autograd::Tape<float> key_tape_;                    // only where keys must live beside the step's own tape
+  HopBatch batch_;
+  std::vector<TrainSample> samples_;                  // of the epoch, in order
+};
+
+}  // namespace galrec::gal

@@ -1,0 +1,77 @@
+#include "gal/training/trainer.h"
+
+#include "data/atomic_file.h"
+#include "data/memory.h"
+#include "gal/evaluation/model_ranking.h"
+
+namespace galrec::gal {
+
+Trainer::Trainer(CpuContext& ctx, const TrainerParts& parts, data::RunFolder& run, spdlog::logger& log, data::ProgressStyle style)
+    : ctx_(ctx), parts_(parts), run_(run), log_(log), style_(style) {
+  if (!parts.train.warm_start.empty() && !run.has_checkpoint("last")) {
+    load_model(parts.train.warm_start, parts.model);
+    log.info("starting from the parameters of {}", parts.train.warm_start);
+  }
+  task_ = std::make_unique<GalTask>(ctx, parts);
+  const LoopOptions options{.epochs = parts.train.epochs,
+                            .batch = parts.train.batch,
+                            .patience = parts.train.patience,
+                            .eval_every = parts.train.eval_every,
+                            .log_every = parts.train.log_every,
+                            .checkpoint_minutes = parts.train.checkpoint_minutes};
+  loop_ = std::make_unique<TrainingLoop>(*task_, run, options, log, style);
+}
+
+TrainResult Trainer::run(const LoopLimits& limits) {
+  TrainResult result;
+  result.loop = loop_->run(limits);
+  const TrainingState& state = result.loop.state;
+  log_.info("{} steps, {:.1f} samples/s, peak memory {}", result.loop.steps, result.loop.samples_per_second,
+            data::format_bytes(data::peak_resident_bytes()));
+  if (result.loop.reason == StopReason::kFinished) {
+    finish(result);
+  } else {
+    log_.info("stopped at step {} of {}; --resume goes on from here", state.step, total_steps());
+  }
+  return result;
+}
+
+void Trainer::finish(TrainResult& result) {
+  const TrainingState& state = result.loop.state;
+  load_model(data::find_checkpoint(run_.path(), "best"), parts_.model);
+  log_.info("best epoch {} of {} ({} {:.4f} on validation)", state.best_epoch, state.epoch, parts_.train.metric.name(), state.best_score);
+  nlohmann::ordered_json summary = {{"best_epoch", state.best_epoch},
+                                    {"best_step", state.best_step},
+                                    {"epochs", state.epoch},
+                                    {"steps", state.step},
+                                    {"selected_by", parts_.train.metric.name()},
+                                    {"ended_by", state.ending == Ending::kPatience ? "patience" : "epochs"}};
+  for (const data::Phase phase : {data::Phase::kValid, data::Phase::kTest}) {
+    const auto users = static_cast<std::int64_t>(parts_.split.users_with_target(phase).size());
+    data::Progress progress(fmt::format("rank {}", phase_name(phase)), "users", users, {.style = style_});
+    autograd::Tape<float> tape{Device(ctx_)};
+    RankResult ranks = rank_targets(ctx_, tape, parts_.model, parts_.builder, parts_.split, phase, parts_.ranking,
+                                    [&](std::int64_t done) { progress.update(done); });
+    progress.finish();
+    log_.info("{:<5}  {}  ({} tied{})", phase_name(phase), ranks.metrics(parts_.ranking.ks).to_text(), ranks.tied_users(),
+              ranks.masked_targets > 0 ? fmt::format(", {} masked targets", ranks.masked_targets) : "");
+    write_ranks(run_.path() / fmt::format("ranks_{}.tsv", phase_name(phase)), ranks);
+    summary[phase_name(phase)] = ranks.to_json(parts_.ranking.ks);
+    (phase == data::Phase::kValid ? result.valid : result.test) = std::move(ranks);
+  }
+  data::write_file(run_.path() / "result.json", summary.dump(2) + "\n");
+}
+
+TrainerParts trainer_parts(const data::Config& config, const data::Split& split, BatchBuilder& builder,
+                           const ExternalEmbeddings& external, GalModel<float>& model, std::uint64_t seed) {
+  return {.split = split,
+          .builder = builder,
+          .external = external,
+          .model = model,
+          .gal = GalOptions::from_config(config),
+          .train = train_options(config),
+          .ranking = ranking_options(config),
+          .seed = seed};
+}
+
+}  // namespace galrec::gal

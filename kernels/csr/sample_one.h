@@ -1,0 +1,68 @@
+#pragma once
+// Sampling the neighbours of one node: a plain function for host and device, so that both draw the same bits.
+
+#include <cstdint>
+
+#include "kernels/common/philox.h"
+
+#ifdef __CUDACC__
+#define GALREC_HOST_DEVICE __host__ __device__
+#else
+#define GALREC_HOST_DEVICE
+#endif
+
+namespace galrec {
+
+inline constexpr std::int32_t kMaxFanout = 64;
+
+/// How many neighbours sample_one() returns: min(fanout, neighbours that are not `exclude`).
+GALREC_HOST_DEVICE inline std::int32_t sample_count(const std::int32_t* neighbors, std::int32_t degree, std::int32_t exclude, std::int32_t fanout) {
+  std::int32_t candidates = 0;
+  // Past fanout + 1 candidates the answer is known; high degrees cost no more than low ones.
+  for (std::int32_t i = 0; i < degree && candidates <= fanout; ++i) candidates += neighbors[i] != exclude;
+  return candidates < fanout ? candidates : fanout;
+}
+
+/// Position of `exclude` in ascending neighbours, or -1.
+GALREC_HOST_DEVICE inline std::int32_t find_sorted(const std::int32_t* neighbors, std::int32_t degree, std::int32_t value) {
+  std::int32_t low = 0, high = degree;
+  while (low < high) {
+    const std::int32_t middle = low + (high - low) / 2;
+    if (neighbors[middle] < value) low = middle + 1;
+    else high = middle;
+  }
+  return low < degree && neighbors[low] == value ? low : -1;
+}
+
+/// Writes `count` distinct neighbours (ascending, duplicates in the list apart from `exclude` allowed to occur as often as
+/// listed) to out. Floyd's algorithm over positions without the excluded one; slot s uses Philox block draw_id * 64 + s.
+GALREC_HOST_DEVICE inline void sample_one(std::int32_t* out, std::int32_t count, const std::int32_t* neighbors, std::int32_t degree,
+                                          std::int32_t exclude, std::int64_t draw_id, const PhiloxKey& key) {
+  // Duplicates of the excluded neighbour are consecutive.
+  std::int32_t hole = exclude >= 0 ? find_sorted(neighbors, degree, exclude) : -1, holes = 0;
+  if (hole >= 0)
+    while (hole + holes < degree && neighbors[hole + holes] == exclude) ++holes;
+  const std::int32_t candidates = degree - holes;
+  std::int32_t picked[kMaxFanout];  // positions among the candidates, ascending
+  if (count >= candidates) {
+    for (std::int32_t s = 0; s < count; ++s) picked[s] = s;
+  } else {
+    for (std::int32_t s = 0; s < count; ++s) {
+      const std::int32_t last = candidates - count + s;
+      const auto bits = philox(key, static_cast<std::uint64_t>(draw_id) * kMaxFanout + static_cast<std::uint64_t>(s));
+      // Multiply-shift of 32 bits: the bias is below candidates / 2^32.
+      std::int32_t chosen = static_cast<std::int32_t>((static_cast<std::uint64_t>(bits[0]) * static_cast<std::uint64_t>(last + 1)) >> 32);
+      std::int32_t at = 0;
+      while (at < s && picked[at] < chosen) ++at;
+      if (at < s && picked[at] == chosen) {
+        chosen = last;  // larger than everything picked so far
+        at = s;
+      }
+      for (std::int32_t i = s; i > at; --i) picked[i] = picked[i - 1];
+      picked[at] = chosen;
+    }
+  }
+  for (std::int32_t s = 0; s < count; ++s) out[s] = neighbors[picked[s] + (hole >= 0 && picked[s] >= hole ? holes : 0)];
+}
+
+}  // namespace galrec

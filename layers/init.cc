@@ -1,0 +1,30 @@
+#include "layers/init.h"
+
+namespace galrec::layers {
+
+PhiloxKey parameter_key(std::uint64_t seed, std::string_view name) {
+  std::uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a, 64 bits
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return {.seed = seed, .step = static_cast<std::uint32_t>(hash >> 32), .stream = static_cast<std::uint32_t>(hash)};
+}
+
+template <class T>
+void init_normal(autograd::ParameterStore<T>& store, autograd::ParameterId id, double deviation, std::uint64_t seed) {
+  const auto& span = store.span(id);
+  PhiloxStream stream(parameter_key(seed, span.name));
+  T* values = store.value(id).data;
+  for (std::int64_t i = 0; i < span.size; ++i) values[i] = static_cast<T>(deviation * stream.normal());
+}
+
+template <class T>
+void init_constant(autograd::ParameterStore<T>& store, autograd::ParameterId id, double value) {
+  T* values = store.value(id).data;
+  for (std::int64_t i = 0; i < store.span(id).size; ++i) values[i] = static_cast<T>(value);
+}
+
+template void init_normal<float>(autograd::ParameterStore<float>&, autograd::ParameterId, double, std::uint64_t);
+template void init_normal<double>(autograd::ParameterStore<double>&, autograd::ParameterId, double, std::uint64_t);
+template void init_constant<float>(autograd::ParameterStore<float>&, autograd::ParameterId, double);
+template void init_constant<double>(autograd::ParameterStore<double>&, autograd::ParameterId, double);
+
+}  // namespace galrec::layers

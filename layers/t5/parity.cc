@@ -1,0 +1,225 @@
+#include "layers/t5/parity.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "autograd/ops/embedding.h"
+#include "autograd/ops/linear.h"
+#include "autograd/ops/linear_cross_entropy.h"
+#include "autograd/ops/sums.h"
+#include "autograd/optimizer.h"
+#include "layers/t5/checkpoint.h"
+#include "layers/t5/model.h"
+
+namespace galrec::layers {
+
+namespace {
+
+// What the recording's optimiser does (golden files state it in words, not in numbers).
+constexpr double kLearningRate = 1e-2, kWeightDecay = 0.01, kClip = 1.0;
+
+/// The recorded batch, packed. The decoder runs on all T positions of every row, as the recording does.
+struct Batch {
+  std::int64_t rows = 0, source = 0, target = 0;  // B, S, T
+  std::vector<std::int32_t> ids, cu;              // tokens under the mask
+  std::vector<std::int32_t> where;                // row of (b, s) among the packed tokens, -1 at padding
+  std::vector<std::int32_t> decoder_ids, decoder_cu;
+  std::vector<std::int32_t> labelled, labels;     // decoder rows with a label, and the labels
+
+  Batch(const data::SafetensorsFile& file, const T5Config& config);
+};
+
+std::vector<std::int64_t> read_matrix(const data::SafetensorsFile& file, const std::string& tensor, std::int64_t& rows,
+                                      std::int64_t& cols) {
+  const auto& shape = file.info(tensor).shape;
+  if (shape.size() != 2 || shape[0] < 1 || shape[1] < 1 || (rows > 0 && shape[0] != rows) || (cols > 0 && shape[1] != cols)) {
+    throw DataError(fmt::format("{}: {}: got shape {}, expected two extents that fit the other tensors", file.name(), tensor,
+                                data::shape_text(shape)));
+  }
+  rows = shape[0];
+  cols = shape[1];
+  return file.read_i64(tensor);
+}
+
+std::int32_t checked_token(const data::SafetensorsFile& file, const char* tensor, std::int64_t id, const T5Config& config) {
+  if (id < 0 || id >= config.vocab_size) {
+    throw DataError(fmt::format("{}: {}: got token {}, expected 0 to {}", file.name(), tensor, id, config.vocab_size - 1));
+  }
+  return static_cast<std::int32_t>(id);
+}
+
+Batch::Batch(const data::SafetensorsFile& file, const T5Config& config) {
+  const auto input_ids = read_matrix(file, "input_ids", rows, source);
+  const auto mask = read_matrix(file, "attention_mask", rows, source);
+  const auto label = read_matrix(file, "labels", rows, target);
+  cu = decoder_cu = {0};
+  for (std::int64_t b = 0; b < rows; ++b) {
+    for (std::int64_t s = 0; s < source; ++s) {
+      const auto i = static_cast<std::size_t>(b * source + s);
+      where.push_back(mask[i] != 0 ? static_cast<std::int32_t>(ids.size()) : -1);
+      if (mask[i] == 0) continue;
+      // A hole would change the distances between the tokens around it.
+      if (static_cast<std::int32_t>(ids.size()) > cu.back() && where[i - 1] < 0) {
+        throw DataError(fmt::format("{}: attention_mask: row {} has a hole before column {}", file.name(), b, s));
+      }
+      ids.push_back(checked_token(file, "input_ids", input_ids[i], config));
+    }
+    if (static_cast<std::int32_t>(ids.size()) == cu.back()) throw DataError(fmt::format("{}: attention_mask: row {} is empty", file.name(), b));
+    cu.push_back(static_cast<std::int32_t>(ids.size()));
+    // Shifted right; where there is no label, the pad token stands.
+    std::int64_t previous = config.decoder_start_token_id;
+    for (std::int64_t t = 0; t < target; ++t) {
+      decoder_ids.push_back(checked_token(file, "labels", previous == -100 ? config.pad_token_id : previous, config));
+      previous = label[static_cast<std::size_t>(b * target + t)];
+      if (previous == -100) continue;
+      labelled.push_back(static_cast<std::int32_t>(decoder_ids.size()) - 1);
+      labels.push_back(checked_token(file, "labels", previous, config));
+    }
+    decoder_cu.push_back(static_cast<std::int32_t>(decoder_ids.size()));
+  }
+  if (labels.empty()) throw DataError(fmt::format("{}: labels: all are -100", file.name()));
+}
+
+template <class T>
+std::vector<double> to_double(View<T, 2> v) {
+  std::vector<double> out;
+  for (std::int64_t r = 0; r < v.rows(); ++r) out.insert(out.end(), v.row(r), v.row(r) + v.cols());
+  return out;
+}
+
+template <class T>
+class Run {
+ public:
+  Run(const T5Folder& folder, const Batch& batch) : batch_(batch), model_(store_, folder.config), tape_(Device(ctx_)) {
+    store_.allocate();
+    load_t5(store_, folder);
+  }
+
+  /// States, logits and the loss with its gradients; the values are kept under their recorded names.
+  double step() {
+    tape_.reset(autograd::Recording::kOn);
+    store_.zero_gradients();
+    const auto cu = view_of(batch_.cu), decoder_cu = view_of(batch_.decoder_cu);
+    const auto rates = DropoutRates::none();
+    states_ = model_.encoder().forward(tape_, model_.embed(tape_, view_of(batch_.ids)), cu, rates);
+    decoded_ = model_.decoder().forward(tape_, model_.embed(tape_, view_of(batch_.decoder_ids)), decoder_cu, states_, cu, rates);
+    const auto rows = autograd::embedding(tape_, decoded_, view_of(batch_.labelled));
+    const auto loss = autograd::linear_cross_entropy(tape_, rows, model_.head(tape_), {}, view_of(batch_.labels),
+                                                     model_.logit_scale());
+    tape_.backward(loss);
+    store_.finish_gradients();
+    return autograd::scalar(tape_, loss);
+  }
+
+  std::vector<double> padded_states() const {
+    const std::int64_t d = states_.cols();
+    std::vector<double> out(batch_.where.size() * static_cast<std::size_t>(d), 0.0);
+    for (std::size_t i = 0; i < batch_.where.size(); ++i) {
+      if (batch_.where[i] < 0) continue;
+      const T* row = states_.value().row(batch_.where[i]);
+      std::copy(row, row + d, out.begin() + static_cast<std::ptrdiff_t>(i) * d);
+    }
+    return out;
+  }
+
+  std::vector<double> logits() {
+    const auto product = autograd::linear(tape_, decoded_, model_.head(tape_));
+    return to_double(autograd::scale(tape_, product, model_.logit_scale()).value());
+  }
+
+  autograd::ParameterStore<T>& store() { return store_; }
+  CpuContext& context() { return ctx_; }
+
+ private:
+  CpuContext ctx_;
+  const Batch& batch_;
+  autograd::ParameterStore<T> store_;
+  T5Model<T> model_;
+  autograd::Tape<T> tape_;
+  Variable<T> states_, decoded_;
+};
+
+/// The recording, and the set of its tensors that were compared.
+class Recording {
+ public:
+  explicit Recording(data::SafetensorsFile file) : file_(std::move(file)) {
+    for (const auto& [name, info] : file_.tensors()) open_.emplace(name, false);
+  }
+  bool has(const std::string& name) const { return file_.contains(name); }
+  std::vector<double> take(const std::string& name) {
+    open_[name] = true;
+    return file_.read_f64(name);
+  }
+  std::vector<double> read(const std::string& name) const { return has(name) ? file_.read_f64(name) : std::vector<double>{}; }
+  const std::string& name() const { return file_.name(); }
+  /// DataError for a recorded tensor that nobody knew.
+  void check_all_taken() const {
+    for (const auto& [name, taken] : open_) {
+      if (!taken) throw DataError(fmt::format("{}: {}: nothing in this model goes by that name", file_.name(), name));
+    }
+  }
+
+ private:
+  data::SafetensorsFile file_;
+  std::map<std::string, bool> open_;
+};
+
+template <class T>
+void compare_steps(ParityReport& report, Run<T>& run, Recording& recording, const ParityTolerance& tolerance) {
+  autograd::AdamW<T> optimizer(run.store(), {.weight_decay = kWeightDecay});
+  const auto recorded = recording.take("adamw.loss");
+  std::vector<double> losses;
+  for (std::size_t s = 0; s < recorded.size(); ++s) {
+    losses.push_back(run.step());
+    const double norm = optimizer.gradient_norm(run.context());
+    optimizer.step(run.context(), kLearningRate, autograd::clip_scale(norm, kClip));
+  }
+  report.compare("adamw.loss", losses, recorded, tolerance.updated);
+  const AdamAllowance allowance{.lr = kLearningRate, .steps = static_cast<std::int64_t>(recorded.size()),
+                                .gradient_tolerance = tolerance.gradient};
+  for (autograd::ParameterId id = 0; id < run.store().size(); ++id) {
+    const std::string& name = run.store().span(id).name;
+    if (!recording.has("adamw." + name)) continue;
+    report.compare_updated("adamw." + name, to_double(run.store().value(id)), recording.take("adamw." + name),
+                           recording.read("grad." + name), tolerance.updated, allowance);
+  }
+}
+
+template <class T>
+ParityReport run_parity(const T5Folder& folder, const Batch& batch, Recording& recording,
+                        const ParityTolerance& tolerance) {
+  ParityReport report;
+  Run<T> run(folder, batch);
+  const double loss = run.step();
+  const auto compare = [&](const std::string& name, const std::vector<double>& ours, double limit) {
+    if (recording.has(name)) report.compare(name, ours, recording.take(name), limit);
+  };
+  compare("encoder_last_hidden_state", run.padded_states(), tolerance.value);
+  compare("logits", run.logits(), tolerance.value);
+  compare("loss", {loss}, tolerance.value);
+  double squares = 0;
+  for (autograd::ParameterId id = 0; id < run.store().size(); ++id) {
+    const auto gradient = to_double(run.store().gradient(id));
+    for (const double g : gradient) squares += g * g;
+    compare("grad." + run.store().span(id).name, gradient, tolerance.gradient);
+  }
+  compare("grad_norm", {std::sqrt(squares)}, tolerance.gradient);
+  if (recording.has("adamw.loss")) compare_steps(report, run, recording, tolerance);
+  recording.check_all_taken();
+  return report;
+}
+
+}  // namespace
+
+ParityReport run_t5_parity(const std::filesystem::path& folder, ParityPrecision precision) {
+  const T5Folder t5 = open_t5_folder(folder);
+  const Batch batch(data::SafetensorsFile::open(folder / "batch.safetensors"), t5.config);
+  Recording recording(data::SafetensorsFile::open(folder / "expected.safetensors"));
+  const auto tolerance = ParityTolerance::of(precision);
+  return precision == ParityPrecision::kDouble ? run_parity<double>(t5, batch, recording, tolerance)
+                                               : run_parity<float>(t5, batch, recording, tolerance);
+}
+
+}  // namespace galrec::layers
