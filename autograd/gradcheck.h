@@ -30,7 +30,8 @@ struct GradcheckLeaf {
   }
 };
 
-/// The largest error over all leaves, relative to the leaf's largest gradient; infinite where a gradient is missing or not finite.
+/// The largest error over all leaves, relative to the leaf's largest gradient; infinite where a gradient is missing or
+/// not finite.
 struct GradcheckResult {
   double error = 0;
   std::string where;
@@ -45,7 +46,8 @@ inline Variable<double> weigh(Tape<double>& tape, Variable<double> y, const std:
   const auto loss = tape.output(1, 1, {y});
   double sum = 0;
   for (std::int64_t r = 0; r < y.rows(); ++r) {
-    for (std::int64_t c = 0; c < y.cols(); ++c) sum += y.value()(r, c) * weights[static_cast<std::size_t>(r * y.cols() + c)];
+    for (std::int64_t c = 0; c < y.cols(); ++c)
+      sum += y.value()(r, c) * weights[static_cast<std::size_t>(r * y.cols() + c)];
   }
   loss.value()(0, 0) = sum;
   tape.record("weigh", loss, [&tape, y, loss, &weights] {
@@ -63,8 +65,8 @@ inline Variable<double> weigh(Tape<double>& tape, Variable<double> y, const std:
 
 }  // namespace detail
 
-/// Checks d(sum of w f(leaves)) for every element of every leaf. f is called with a fresh step and the same dropout key each
-/// time, so that masks are part of the function.
+/// Checks d(sum of w f(leaves)) for every element of every leaf. f is called with a fresh step and the same dropout key
+/// each time, so that masks are part of the function.
 inline GradcheckResult gradcheck(const GradcheckFunction& f, std::vector<GradcheckLeaf> leaves, double step = 1e-5) {
   CpuContext ctx;
   Tape<double> tape{Device(ctx)};

@@ -46,8 +46,7 @@ void AdamW<T>::build_spans() {
       AdamWSpan& last = spans_.back();
       const std::int64_t step = span.offset - last.offset;
       const bool next_to = step - last.size < 16;
-      const bool same_average = last.ema_offset < 0 ? span.ema_offset < 0
-                                                    : span.ema_offset == last.ema_offset + step;
+      const bool same_average = last.ema_offset < 0 ? span.ema_offset < 0 : span.ema_offset == last.ema_offset + step;
       if (next_to && same_average && last.decay == span.decay) {
         last.size = step + span.size;
         continue;

@@ -28,8 +28,8 @@ class AdamW {
  public:
   AdamW(ParameterStore<T>& parameters, const AdamWSettings& settings);
 
-  /// Every step also moves the parameters of `momentum` that have the name of a trainable one here towards it. CheckError where
-  /// shapes differ or no name matches.
+  /// Every step also moves the parameters of `momentum` that have the name of a trainable one here towards it.
+  /// CheckError where shapes differ or no name matches.
   void track_average(ParameterStore<T>& momentum);
 
   /// Global L2 norm of the gradients as they lie in the store; gradients that nobody wrote count as 0.

@@ -61,7 +61,8 @@ void read_description(const fs::path& path, DatasetParts& parts) {
   } catch (const json::exception& error) {
     throw DataError(fmt::format("{}: not valid JSON ({})", path.string(), error.what()));
   }
-  if (!description.is_object()) throw DataError(fmt::format("{}: got a JSON {}, expected an object", path.string(), description.type_name()));
+  if (!description.is_object())
+    throw DataError(fmt::format("{}: got a JSON {}, expected an object", path.string(), description.type_name()));
   check_counts(path, description, parts);
   if (const auto entry = description.find("name"); entry != description.end()) {
     if (!entry->is_string()) throw DataError(fmt::format("{}: key \"name\": expected a string", path.string()));
@@ -92,7 +93,8 @@ std::string lines_of_users(const std::vector<std::int64_t>& offsets, Value value
 
 /// Writes all files into a folder within `folder` first and moves them when every byte is on the disk: only renames are
 /// left that could fail. `obsolete` is a file of an older data set that would not fit any more.
-void replace_files(const fs::path& folder, const std::vector<std::pair<const char*, std::string>>& contents, const char* obsolete) {
+void replace_files(const fs::path& folder, const std::vector<std::pair<const char*, std::string>>& contents,
+                   const char* obsolete) {
   std::error_code error;
   const bool created = fs::create_directories(folder, error);
   const fs::path staging = folder / ".saving";
@@ -123,13 +125,15 @@ void replace_files(const fs::path& folder, const std::vector<std::pair<const cha
 Dataset::Dataset(DatasetParts parts) : name(std::move(parts.name)) {
   GALREC_CHECK(!parts.offsets.empty() && parts.offsets.front() == 0, "offsets must start with 0");
   GALREC_CHECK(std::is_sorted(parts.offsets.begin(), parts.offsets.end()), "offsets must not fall");
-  GALREC_CHECK(parts.offsets.size() - 1 <= static_cast<std::size_t>(std::numeric_limits<UserId>::max()), "too many users");
+  GALREC_CHECK(parts.offsets.size() - 1 <= static_cast<std::size_t>(std::numeric_limits<UserId>::max()),
+               "too many users");
   GALREC_CHECK(parts.offsets.back() == static_cast<std::int64_t>(parts.items.size()), "offsets end at {}, items at {}",
                parts.offsets.back(), parts.items.size());
   GALREC_CHECK(parts.times.empty() || parts.times.size() == parts.items.size(), "{} times for {} interactions",
                parts.times.size(), parts.items.size());
   const auto in_range = [&](ItemId item) { return item >= 0 && item < parts.num_items; };
-  GALREC_CHECK(std::all_of(parts.items.begin(), parts.items.end(), in_range), "an item outside [0, {})", parts.num_items);
+  GALREC_CHECK(std::all_of(parts.items.begin(), parts.items.end(), in_range), "an item outside [0, {})",
+               parts.num_items);
   offsets_ = std::move(parts.offsets);
   items_ = std::move(parts.items);
   times_ = std::move(parts.times);
@@ -145,7 +149,8 @@ Dataset::Dataset(DatasetParts parts) : name(std::move(parts.name)) {
 Dataset Dataset::load(const fs::path& folder) {
   std::error_code ignored;
   if (!fs::is_directory(folder, ignored))
-    throw DataError(fmt::format("{}: no such folder, expected a data set (a folder with sequences.txt)", folder.string()));
+    throw DataError(
+        fmt::format("{}: no such folder, expected a data set (a folder with sequences.txt)", folder.string()));
   const auto exists = [&](const char* file) { return fs::exists(folder / file, ignored); };
   DatasetParts parts;
   parts.name = folder_name(folder);
@@ -186,13 +191,17 @@ void Dataset::save(const fs::path& folder) const {
     items += fmt::format("{}\t{}\t{}\t{}\n", k + 1, raw_items_[k], titles_[k], categories_[k]);
   std::string users = "user_id\traw_id\n";
   for (std::size_t k = 0; k < raw_users_.size(); ++k) users += fmt::format("{}\t{}\n", k + 1, raw_users_[k]);
-  const json description = {{"format", "galrec-dataset"},    {"name", name},
-                            {"users", num_users()},          {"items", num_items()},
-                            {"interactions", num_interactions()}, {"provenance", provenance_}};
+  const json description = {{"format", "galrec-dataset"},
+                            {"name", name},
+                            {"users", num_users()},
+                            {"items", num_items()},
+                            {"interactions", num_interactions()},
+                            {"provenance", provenance_}};
 
   std::vector<std::pair<const char*, std::string>> contents;
   contents.emplace_back("sequences.txt", lines_of_users(offsets_, [&](std::size_t k) { return items_[k] + 1; }));
-  if (has_times()) contents.emplace_back("times.txt", lines_of_users(offsets_, [&](std::size_t k) { return times_[k]; }));
+  if (has_times())
+    contents.emplace_back("times.txt", lines_of_users(offsets_, [&](std::size_t k) { return times_[k]; }));
   contents.emplace_back("items.tsv", std::move(items));
   contents.emplace_back("users.tsv", std::move(users));
   contents.emplace_back("dataset.json", description.dump(2, ' ', false, json::error_handler_t::replace) + "\n");

@@ -47,14 +47,15 @@ class Dataset {
   }
   bool has_times() const { return !times_.empty(); }
 
-  const std::string& item_title(ItemId i) const { return titles_[index(i)]; }            ///< "" where unknown
+  const std::string& item_title(ItemId i) const { return titles_[index(i)]; }           ///< "" where unknown
   const std::string& item_categories(ItemId i) const { return categories_[index(i)]; }  ///< "" where unknown
   const std::string& raw_user(UserId u) const { return raw_users_[index(u)]; }
   const std::string& raw_item(ItemId i) const { return raw_items_[index(i)]; }
   const std::map<std::string, std::string>& provenance() const { return provenance_; }
 
-  /// Reads `folder`: sequences.txt (S3-Rec's text) and, where they exist, items.tsv, users.tsv, times.txt, dataset.json.
-  /// Throws DataError with file and line; also where the files disagree about the number of users or items.
+  /// Reads `folder`: sequences.txt (S3-Rec's text) and, where they exist, items.tsv, users.tsv, times.txt,
+  /// dataset.json. Throws DataError with file and line; also where the files disagree about the number of users or
+  /// items.
   static Dataset load(const std::filesystem::path& folder);
 
   /// Writes the same files. Every file is complete under a temporary name before the first one takes its place, so a

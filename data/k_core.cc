@@ -13,7 +13,8 @@ struct Incidence {
   std::vector<std::int64_t> interaction;
 };
 
-Incidence build_incidence(std::span<const std::int32_t> user, std::span<const std::int32_t> item, std::size_t users, std::size_t nodes) {
+Incidence build_incidence(std::span<const std::int32_t> user, std::span<const std::int32_t> item, std::size_t users,
+                          std::size_t nodes) {
   Incidence graph;
   graph.first.assign(nodes + 1, 0);
   for (std::size_t k = 0; k < user.size(); ++k) {
@@ -24,8 +25,10 @@ Incidence build_incidence(std::span<const std::int32_t> user, std::span<const st
   graph.interaction.resize(2 * user.size());
   std::vector<std::int64_t> next(graph.first.begin(), graph.first.end() - 1);
   for (std::size_t k = 0; k < user.size(); ++k) {
-    graph.interaction[static_cast<std::size_t>(next[static_cast<std::size_t>(user[k])]++)] = static_cast<std::int64_t>(k);
-    graph.interaction[static_cast<std::size_t>(next[users + static_cast<std::size_t>(item[k])]++)] = static_cast<std::int64_t>(k);
+    graph.interaction[static_cast<std::size_t>(next[static_cast<std::size_t>(user[k])]++)] =
+        static_cast<std::int64_t>(k);
+    graph.interaction[static_cast<std::size_t>(next[users + static_cast<std::size_t>(item[k])]++)] =
+        static_cast<std::int64_t>(k);
   }
   return graph;
 }
@@ -38,7 +41,8 @@ std::vector<bool> k_core(std::span<const std::int32_t> user, std::span<const std
   const auto users = static_cast<std::size_t>(num_users);
   const std::size_t nodes = users + static_cast<std::size_t>(num_items);
   for (std::size_t k = 0; k < user.size(); ++k)
-    GALREC_CHECK(user[k] >= 0 && user[k] < num_users && item[k] >= 0 && item[k] < num_items, "interaction {} out of range", k);
+    GALREC_CHECK(user[k] >= 0 && user[k] < num_users && item[k] >= 0 && item[k] < num_items,
+                 "interaction {} out of range", k);
   const Incidence graph = build_incidence(user, item, users, nodes);
   const auto least = [&](std::size_t node) { return node < users ? min_user : min_item; };
 
@@ -60,7 +64,8 @@ std::vector<bool> k_core(std::span<const std::int32_t> user, std::span<const std
       const auto k = static_cast<std::size_t>(graph.interaction[static_cast<std::size_t>(at)]);
       if (!keep[k]) continue;
       keep[k] = false;
-      const std::size_t other = node < users ? users + static_cast<std::size_t>(item[k]) : static_cast<std::size_t>(user[k]);
+      const std::size_t other =
+          node < users ? users + static_cast<std::size_t>(item[k]) : static_cast<std::size_t>(user[k]);
       --degree[other];
       drop_if_poor(other);
     }

@@ -12,12 +12,14 @@
 namespace galrec::data {
 namespace {
 
-/// Spearman's correlation of the ids with their positions; equal ids share their mean rank. None where all ids are equal.
+/// Spearman's correlation of the ids with their positions; equal ids share their mean rank. None where all ids are
+/// equal.
 std::optional<double> spearman(std::span<const ItemId> ids, std::vector<std::size_t>& order) {
   const std::size_t n = ids.size();
   order.resize(n);
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return ids[a] != ids[b] ? ids[a] < ids[b] : a < b; });
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return ids[a] != ids[b] ? ids[a] < ids[b] : a < b; });
   const double mean = (static_cast<double>(n) - 1) / 2;
   double cross = 0, of_ids = 0, of_positions = 0;
   for (std::size_t first = 0; first < n;) {
@@ -97,18 +99,23 @@ void audit_targets(const Split& split, LeakAudit& audit) {
   if (audit.test_users > 0) audit.best_hr_when_masked = 1 - static_cast<double>(audit.test_repeats) / audit.test_users;
 }
 
-double percent(double part, double whole) { return whole > 0 ? 100 * part / whole : 0; }
+double percent(double part, double whole) {
+  return whole > 0 ? 100 * part / whole : 0;
+}
 
 std::string times_report(const LeakAudit& a) {
   if (!a.has_times)
-    return "times: none, so the order is the file's and ties cannot be counted. If the file is not in time order, every result is void.\n";
-  std::string out = fmt::format("time ties: {} of {} neighbours ({:.2f} %), {} of {} test targets ({:.2f} %). ", a.tied_pairs,
-                                a.consecutive_pairs, percent(static_cast<double>(a.tied_pairs), static_cast<double>(a.consecutive_pairs)),
+    return "times: none, so the order is the file's and ties cannot be counted. If the file is not in time order, "
+           "every result is void.\n";
+  std::string out = fmt::format("time ties: {} of {} neighbours ({:.2f} %), {} of {} test targets ({:.2f} %). ",
+                                a.tied_pairs, a.consecutive_pairs,
+                                percent(static_cast<double>(a.tied_pairs), static_cast<double>(a.consecutive_pairs)),
                                 a.tied_test, a.test_users, percent(a.tied_test, a.test_users));
-  out += a.tied_pairs == 0 ? "The order is certain.\n"
-                           : "Tied interactions keep the order of the file; do not break ties by item id, which would leak it.\n";
-  out += fmt::format("future: {} of {} test targets ({:.2f} %) are older than the newest training interaction. ", a.test_before_train,
-                     a.test_users, percent(a.test_before_train, a.test_users));
+  out += a.tied_pairs == 0
+             ? "The order is certain.\n"
+             : "Tied interactions keep the order of the file; do not break ties by item id, which would leak it.\n";
+  out += fmt::format("future: {} of {} test targets ({:.2f} %) are older than the newest training interaction. ",
+                     a.test_before_train, a.test_users, percent(a.test_before_train, a.test_users));
   out += a.test_before_train == 0 ? "No training interaction lies in a target's future.\n"
          : a.kind == SplitKind::kLeaveOneOut
              ? "That is leave-one-out's nature: models see other users' future. A temporal split does not have it.\n"
@@ -118,13 +125,16 @@ std::string times_report(const LeakAudit& a) {
 
 std::string ids_report(const LeakAudit& a) {
   std::string out = fmt::format(
-      "id order: Spearman of item id and position {:+.3f}; the next id is the last one + 1 in {:.2f} % of all steps and {:.2f} % of the steps "
+      "id order: Spearman of item id and position {:+.3f}; the next id is the last one + 1 in {:.2f} % of all steps "
+      "and {:.2f} % of the steps "
       "to a test target (random ids: {:.4f} %). ",
       a.mean_spearman, 100 * a.successor_share, 100 * a.successor_test, 100 * a.successor_chance);
   const bool counts = a.successor_test > 0.01 && a.successor_test > 10 * a.successor_chance;
   const bool ordered = std::abs(a.mean_spearman) > 0.1 || a.successor_share > 0.01 + 10 * a.successor_chance;
-  out += counts ? "The ids give some test targets away: any model that spells ids as text (P5, SID) must use shuffled ids. One token for each id is safe.\n"
-         : ordered ? "The ids follow the order of reading: models that spell ids as text should use shuffled ids. One token for each id is safe.\n"
+  out += counts ? "The ids give some test targets away: any model that spells ids as text (P5, SID) must use shuffled "
+                  "ids. One token for each id is safe.\n"
+         : ordered ? "The ids follow the order of reading: models that spell ids as text should use shuffled ids. One "
+                     "token for each id is safe.\n"
                    : "The ids do not give the order away.\n";
   return out;
 }
@@ -145,18 +155,21 @@ LeakAudit audit_leaks(const Split& split) {
 }
 
 std::string to_report(const LeakAudit& a) {
-  std::string out = fmt::format("leak audit of {} ({} split)\n", a.name, a.kind == SplitKind::kLeaveOneOut ? "leave-one-out" : "temporal");
+  std::string out = fmt::format("leak audit of {} ({} split)\n", a.name,
+                                a.kind == SplitKind::kLeaveOneOut ? "leave-one-out" : "temporal");
   out += times_report(a);
   out += ids_report(a);
-  out += fmt::format("unseen targets: {} of {} test and {} of {} validation targets occur in nobody's training part. ", a.test_unseen,
-                     a.test_users, a.valid_unseen, a.valid_users);
+  out += fmt::format("unseen targets: {} of {} test and {} of {} validation targets occur in nobody's training part. ",
+                     a.test_unseen, a.test_users, a.valid_unseen, a.valid_users);
   out += a.test_unseen == 0 ? "Every test target can be learnt.\n"
                             : fmt::format("Without item texts no model can find them: HR is at most {:.4f}.\n",
                                           1 - static_cast<double>(a.test_unseen) / a.test_users);
-  out += fmt::format("repeats: {} users have an item twice; for {} ({:.2f} %) the test target is already in their history. ",
-                     a.users_with_repeats, a.test_repeats, percent(a.test_repeats, a.test_users));
+  out += fmt::format(
+      "repeats: {} users have an item twice; for {} ({:.2f} %) the test target is already in their history. ",
+      a.users_with_repeats, a.test_repeats, percent(a.test_repeats, a.test_users));
   out += a.test_repeats == 0 ? "Masking seen items costs nothing.\n"
-                             : fmt::format("Masking seen items (eval.mask_seen=all) caps HR at {:.4f}; report both.\n", a.best_hr_when_masked);
+                             : fmt::format("Masking seen items (eval.mask_seen=all) caps HR at {:.4f}; report both.\n",
+                                           a.best_hr_when_masked);
   return out;
 }
 

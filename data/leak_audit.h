@@ -17,8 +17,8 @@ struct LeakAudit {
 
   // Times. Ties make the order a matter of the file: breaking them by item id has inflated published results.
   bool has_times = false;
-  std::int64_t tied_pairs = 0;       ///< neighbours at the same time
-  std::int32_t tied_test = 0;        ///< test targets at the same time as the interaction before
+  std::int64_t tied_pairs = 0;         ///< neighbours at the same time
+  std::int32_t tied_test = 0;          ///< test targets at the same time as the interaction before
   std::int32_t test_before_train = 0;  ///< test targets older than the newest training interaction of anybody
 
   // Ids. Numbers given in reading order make a sequence a, a+1, a+2, ..., the test item included: a model that reads
@@ -34,8 +34,8 @@ struct LeakAudit {
 
   // Repeats. Masking the items that a user has seen makes these targets unreachable.
   std::int32_t users_with_repeats = 0;
-  std::int32_t test_repeats = 0;      ///< test target already in the user's history
-  double best_hr_when_masked = 1;     ///< bound on HR@K under eval.mask_seen = all
+  std::int32_t test_repeats = 0;   ///< test target already in the user's history
+  double best_hr_when_masked = 1;  ///< bound on HR@K under eval.mask_seen = all
 };
 
 LeakAudit audit_leaks(const Split& split);

@@ -27,14 +27,15 @@ struct FormatInfo {
   const char* interactions;  // within the folder of the source; nullptr: no fixed name
   const char* items;
 };
-constexpr std::array<FormatInfo, 8> kFormats{{{"s3rec", "sequences.txt", "items.tsv"},
-                                              {"recbole", nullptr, nullptr},
-                                              {"amazon-2014", nullptr, nullptr},
-                                              {"amazon-2018", nullptr, nullptr},
-                                              {"amazon-2023", nullptr, nullptr},
-                                              {"yelp", "yelp_academic_dataset_review.json", "yelp_academic_dataset_business.json"},
-                                              {"movielens-100k", "u.data", "u.item"},
-                                              {"movielens-1m", "ratings.dat", "movies.dat"}}};
+constexpr std::array<FormatInfo, 8> kFormats{
+    {{"s3rec", "sequences.txt", "items.tsv"},
+     {"recbole", nullptr, nullptr},
+     {"amazon-2014", nullptr, nullptr},
+     {"amazon-2018", nullptr, nullptr},
+     {"amazon-2023", nullptr, nullptr},
+     {"yelp", "yelp_academic_dataset_review.json", "yelp_academic_dataset_business.json"},
+     {"movielens-100k", "u.data", "u.item"},
+     {"movielens-1m", "ratings.dat", "movies.dat"}}};
 
 std::string file_stem(const fs::path& path) {
   const fs::path clean = path.has_filename() ? path : path.parent_path();
@@ -54,11 +55,13 @@ PrepareOptions resolve(PrepareOptions options) {
     for (const auto& entry : fs::directory_iterator(folder, ignored))
       if (entry.path().extension() == ".inter") found.push_back(entry.path());
     if (found.size() != 1)
-      throw UsageError(fmt::format("{}: got {} .inter files, expected one; name the file itself", folder.string(), found.size()));
+      throw UsageError(
+          fmt::format("{}: got {} .inter files, expected one; name the file itself", folder.string(), found.size()));
     options.interactions = found.front();
     items = fs::path(found.front()).replace_extension(".item");
   } else if (info.interactions == nullptr) {
-    throw UsageError(fmt::format("{}: is a folder; name the review file itself for the format {}", folder.string(), info.name));
+    throw UsageError(
+        fmt::format("{}: is a folder; name the review file itself for the format {}", folder.string(), info.name));
   } else {
     options.interactions = folder / info.interactions;
     items = folder / info.items;
@@ -70,14 +73,22 @@ PrepareOptions resolve(PrepareOptions options) {
 Interactions read_interactions(const PrepareOptions& options) {
   LineReader reader(options.interactions);
   switch (options.format) {
-    case Format::kS3Rec: return read_s3rec_interactions(reader);
-    case Format::kRecbole: return read_recbole_interactions(reader, options.recbole);
-    case Format::kAmazon2014: return read_amazon_reviews(reader, AmazonRelease::k2014);
-    case Format::kAmazon2018: return read_amazon_reviews(reader, AmazonRelease::k2018);
-    case Format::kAmazon2023: return read_amazon_reviews(reader, AmazonRelease::k2023);
-    case Format::kYelp: return read_yelp_reviews(reader);
-    case Format::kMovieLens100K: return read_movielens_ratings(reader, MovieLens::k100K);
-    case Format::kMovieLens1M: return read_movielens_ratings(reader, MovieLens::k1M);
+    case Format::kS3Rec:
+      return read_s3rec_interactions(reader);
+    case Format::kRecbole:
+      return read_recbole_interactions(reader, options.recbole);
+    case Format::kAmazon2014:
+      return read_amazon_reviews(reader, AmazonRelease::k2014);
+    case Format::kAmazon2018:
+      return read_amazon_reviews(reader, AmazonRelease::k2018);
+    case Format::kAmazon2023:
+      return read_amazon_reviews(reader, AmazonRelease::k2023);
+    case Format::kYelp:
+      return read_yelp_reviews(reader);
+    case Format::kMovieLens100K:
+      return read_movielens_ratings(reader, MovieLens::k100K);
+    case Format::kMovieLens1M:
+      return read_movielens_ratings(reader, MovieLens::k1M);
   }
   throw UsageError("unknown format");
 }
@@ -91,20 +102,28 @@ void read_items(const PrepareOptions& options, const ItemTextSink& sink) {
         sink(std::to_string(k + 1), {std::move(table.titles[k]), std::move(table.categories[k])});
       return;
     }
-    case Format::kRecbole: return read_recbole_items(reader, sink, options.recbole);
-    case Format::kAmazon2014: return read_amazon_items(reader, AmazonRelease::k2014, sink);
-    case Format::kAmazon2018: return read_amazon_items(reader, AmazonRelease::k2018, sink);
-    case Format::kAmazon2023: return read_amazon_items(reader, AmazonRelease::k2023, sink);
-    case Format::kYelp: return read_yelp_businesses(reader, sink);
-    case Format::kMovieLens100K: return read_movielens_items(reader, MovieLens::k100K, sink);
-    case Format::kMovieLens1M: return read_movielens_items(reader, MovieLens::k1M, sink);
+    case Format::kRecbole:
+      return read_recbole_items(reader, sink, options.recbole);
+    case Format::kAmazon2014:
+      return read_amazon_items(reader, AmazonRelease::k2014, sink);
+    case Format::kAmazon2018:
+      return read_amazon_items(reader, AmazonRelease::k2018, sink);
+    case Format::kAmazon2023:
+      return read_amazon_items(reader, AmazonRelease::k2023, sink);
+    case Format::kYelp:
+      return read_yelp_businesses(reader, sink);
+    case Format::kMovieLens100K:
+      return read_movielens_items(reader, MovieLens::k100K, sink);
+    case Format::kMovieLens1M:
+      return read_movielens_items(reader, MovieLens::k1M, sink);
   }
 }
 
 /// Rows that pass rating and time filters and the k-core, in file order.
 std::vector<std::size_t> surviving_rows(const Interactions& in, const PrepareOptions& options, PrepareReport& report) {
   if (options.min_rating && in.rating.empty()) throw UsageError("min_rating: this source has no ratings");
-  if ((options.time_from || options.time_to) && in.time.empty()) throw UsageError("time_from, time_to: this source has no times");
+  if ((options.time_from || options.time_to) && in.time.empty())
+    throw UsageError("time_from, time_to: this source has no times");
   std::vector<std::size_t> rows;
   std::vector<std::int32_t> user, item;
   for (std::size_t k = 0; k < in.size(); ++k) {
@@ -116,8 +135,8 @@ std::vector<std::size_t> surviving_rows(const Interactions& in, const PrepareOpt
     item.push_back(in.item[k]);
   }
   report.after_filters = static_cast<std::int64_t>(rows.size());
-  const std::vector<bool> keep =
-      k_core(user, item, in.users.size(), in.items.size(), options.min_user_interactions, options.min_item_interactions);
+  const std::vector<bool> keep = k_core(user, item, in.users.size(), in.items.size(), options.min_user_interactions,
+                                        options.min_item_interactions);
   std::size_t kept = 0;
   for (std::size_t k = 0; k < rows.size(); ++k)
     if (keep[k]) rows[kept++] = rows[k];
@@ -127,7 +146,8 @@ std::vector<std::size_t> surviving_rows(const Interactions& in, const PrepareOpt
 }
 
 /// Users in the order of their first row that is left, each with its rows in sequence order.
-std::vector<std::vector<std::size_t>> rows_by_user(const Interactions& in, const std::vector<std::size_t>& rows, Order order) {
+std::vector<std::vector<std::size_t>> rows_by_user(const Interactions& in, const std::vector<std::size_t>& rows,
+                                                   Order order) {
   std::vector<std::int32_t> number(static_cast<std::size_t>(in.users.size()), -1);
   std::vector<std::vector<std::size_t>> users;
   for (const std::size_t row : rows) {
@@ -140,7 +160,8 @@ std::vector<std::vector<std::size_t>> rows_by_user(const Interactions& in, const
   }
   if (order == Order::kTime && !in.time.empty())
     for (auto& sequence : users)
-      std::stable_sort(sequence.begin(), sequence.end(), [&](std::size_t a, std::size_t b) { return in.time[a] < in.time[b]; });
+      std::stable_sort(sequence.begin(), sequence.end(),
+                       [&](std::size_t a, std::size_t b) { return in.time[a] < in.time[b]; });
   return users;
 }
 
@@ -171,10 +192,10 @@ Dataset prepare_interactions(const Interactions& in, const PrepareOptions& optio
   report.items_read = in.items.size();
   const std::vector<std::size_t> rows = surviving_rows(in, options, report);
   if (rows.empty())
-    throw DataError(fmt::format("{}: nothing is left: {} interactions read, {} after the rating and time filters, 0 after the k-core "
-                                "(users >= {}, items >= {})",
-                                options.name, report.read, report.after_filters, options.min_user_interactions,
-                                options.min_item_interactions));
+    throw DataError(fmt::format(
+        "{}: nothing is left: {} interactions read, {} after the rating and time filters, 0 after the k-core "
+        "(users >= {}, items >= {})",
+        options.name, report.read, report.after_filters, options.min_user_interactions, options.min_item_interactions));
   DatasetParts parts;
   parts.name = options.name;
   std::vector<ItemId> new_id(static_cast<std::size_t>(in.items.size()), -1);

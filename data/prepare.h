@@ -21,7 +21,8 @@ std::span<const std::string_view> format_names();
 /// Throws UsageError with the known names.
 Format parse_format(std::string_view name);
 
-/// kTime: oldest first, equal times in file order; sources without times keep the order of the file. kFile: as it stands.
+/// kTime: oldest first, equal times in file order; sources without times keep the order of the file. kFile: as it
+/// stands.
 enum class Order { kTime, kFile };
 
 struct PrepareOptions {
@@ -30,11 +31,11 @@ struct PrepareOptions {
   std::filesystem::path interactions;
   /// The metadata of the items; empty: the file beside `interactions` where a folder was given, else none.
   std::filesystem::path item_metadata;
-  std::string name;                    ///< of the data set; empty: from the path
+  std::string name;                        ///< of the data set; empty: from the path
   std::int32_t min_user_interactions = 5;  ///< k-core; repeated interactions count, 0 or 1 switches it off
   std::int32_t min_item_interactions = 5;
-  std::optional<double> min_rating;        ///< keep ratings of at least this
-  std::optional<std::int64_t> time_from;   ///< keep times in [time_from, time_to), in the unit of the source
+  std::optional<double> min_rating;       ///< keep ratings of at least this
+  std::optional<std::int64_t> time_from;  ///< keep times in [time_from, time_to), in the unit of the source
   std::optional<std::int64_t> time_to;
   Order order = Order::kTime;
   RecboleFields recbole;
@@ -55,7 +56,7 @@ Dataset prepare(const PrepareOptions& options, PrepareReport* report = nullptr);
 
 /// The pipeline after reading, for interactions from elsewhere; texts come from `item_text`, called with a sink.
 using ItemTextSource = std::function<void(const ItemTextSink&)>;
-Dataset prepare_interactions(const Interactions& interactions, const PrepareOptions& options, const ItemTextSource& item_text = {},
-                             PrepareReport* report = nullptr);
+Dataset prepare_interactions(const Interactions& interactions, const PrepareOptions& options,
+                             const ItemTextSource& item_text = {}, PrepareReport* report = nullptr);
 
 }  // namespace galrec::data

@@ -28,14 +28,15 @@ Split Split::leave_one_out(const Dataset& dataset) {
 
 Split Split::temporal(const Dataset& dataset, double valid_fraction, double test_fraction) {
   if (!dataset.has_times())
-    throw UsageError(fmt::format("the temporal split needs times, and data set '{}' has none (times.txt); use leave-one-out",
-                                 dataset.name));
+    throw UsageError(fmt::format(
+        "the temporal split needs times, and data set '{}' has none (times.txt); use leave-one-out", dataset.name));
   if (!(valid_fraction > 0 && test_fraction > 0 && valid_fraction + test_fraction < 1))
     throw UsageError(fmt::format("temporal split: got fractions {} and {}, expected two above 0 with a sum below 1",
                                  valid_fraction, test_fraction));
   std::vector<std::int64_t> all;
   all.reserve(static_cast<std::size_t>(dataset.num_interactions()));
-  for (UserId u = 0; u < dataset.num_users(); ++u) all.insert(all.end(), dataset.times(u).begin(), dataset.times(u).end());
+  for (UserId u = 0; u < dataset.num_users(); ++u)
+    all.insert(all.end(), dataset.times(u).begin(), dataset.times(u).end());
   std::sort(all.begin(), all.end());
   const auto quantile = [&](double fraction) {
     const auto k = static_cast<std::size_t>(std::floor(static_cast<double>(all.size()) * fraction));
@@ -44,8 +45,9 @@ Split Split::temporal(const Dataset& dataset, double valid_fraction, double test
   const std::int64_t valid_from = quantile(1 - valid_fraction - test_fraction);
   const std::int64_t test_from = quantile(1 - test_fraction);
   if (valid_from == all.front() || test_from == valid_from)
-    throw DataError(fmt::format("data set '{}': too many equal times for a temporal split: the training or the validation part is empty",
-                                dataset.name));
+    throw DataError(fmt::format(
+        "data set '{}': too many equal times for a temporal split: the training or the validation part is empty",
+        dataset.name));
 
   Split split(dataset, SplitKind::kTemporal);
   for (UserId u = 0; u < dataset.num_users(); ++u) {

@@ -23,8 +23,8 @@ struct UserSplit {
 /// A split of a data set, which must outlive it.
 class Split {
  public:
-  /// n >= 3 interactions: the first n - 2 train, the one before the last validates, the last one tests. Users with fewer
-  /// than three interactions are kept for training and have no target.
+  /// n >= 3 interactions: the first n - 2 train, the one before the last validates, the last one tests. Users with
+  /// fewer than three interactions are kept for training and have no target.
   static Split leave_one_out(const Dataset& dataset);
   static Split leave_one_out(Dataset&&) = delete;
 
@@ -50,7 +50,9 @@ class Split {
   std::span<const ItemId> history(UserId u, Phase phase) const;
 
   /// Users that have a target, in order.
-  const std::vector<UserId>& users_with_target(Phase phase) const { return phase == Phase::kValid ? valid_users_ : test_users_; }
+  const std::vector<UserId>& users_with_target(Phase phase) const {
+    return phase == Phase::kValid ? valid_users_ : test_users_;
+  }
   std::int64_t num_train_interactions() const { return num_train_; }
   /// Leave-one-out: users with fewer than three interactions. Temporal: users without any target. They only train.
   std::int32_t num_train_only_users() const { return train_only_; }

@@ -36,9 +36,11 @@ constexpr std::array<Theme, 12> kThemes{{{"Garden", {"Watering Can", "Flower Pot
                                          {"Knitting", {"Wool", "Needles", "Pattern Book", "Yarn Bowl"}},
                                          {"Fishing", {"Rod", "Reel", "Lure Set", "Landing Net"}},
                                          {"Trains", {"Locomotive", "Track Set", "Station", "Freight Car"}}}};
-constexpr std::array<std::string_view, 16> kOnsets{"b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "br", "st"};
+constexpr std::array<std::string_view, 16> kOnsets{"b", "d", "f", "g", "k", "l", "m",  "n",
+                                                   "p", "r", "s", "t", "v", "z", "br", "st"};
 constexpr std::array<std::string_view, 5> kVowels{"a", "e", "i", "o", "u"};
-constexpr std::array<std::string_view, 8> kQualities{"Classic", "Small", "Large", "Blue", "Red", "Light", "Deluxe", "Travel"};
+constexpr std::array<std::string_view, 8> kQualities{"Classic", "Small", "Large",  "Blue",
+                                                     "Red",     "Light", "Deluxe", "Travel"};
 
 /// Where item `planted` (before the ids are shuffled) stands.
 struct Place {
@@ -84,7 +86,8 @@ void check_options(const SyntheticOptions& o) {
   require(o.items >= o.communities * 2, "expected at least two items for each community");
   require(o.min_length >= 1 && o.min_length <= o.items / 2, "min_length must be between 1 and half of the items");
   require(o.mean_length >= o.min_length, "mean_length must not be below min_length");
-  require(o.next_in_series >= 0 && o.outside >= 0 && o.next_in_series <= 1 && o.outside <= 1, "chances must lie between 0 and 1");
+  require(o.next_in_series >= 0 && o.outside >= 0 && o.next_in_series <= 1 && o.outside <= 1,
+          "chances must lie between 0 and 1");
   require(std::isfinite(o.mean_length) && std::isfinite(o.popularity), "mean_length and popularity must be finite");
 }
 
@@ -111,18 +114,22 @@ class Community {
 };
 
 /// One user's items, as planted numbers.
-std::vector<std::int32_t> draw_sequence(const SyntheticOptions& o, const std::vector<Community>& communities, PhiloxStream& random) {
+std::vector<std::int32_t> draw_sequence(const SyntheticOptions& o, const std::vector<Community>& communities,
+                                        PhiloxStream& random) {
   constexpr int kTries = 64;
   const double extra = -(o.mean_length - o.min_length) * std::log(1 - random.uniform());
   const auto length = static_cast<std::size_t>(std::min(o.min_length + extra, o.items / 2.0));
   const auto home = random.below(communities.size());
   std::vector<std::int32_t> sequence;
-  const auto seen = [&](std::int32_t item) { return std::find(sequence.begin(), sequence.end(), item) != sequence.end(); };
+  const auto seen = [&](std::int32_t item) {
+    return std::find(sequence.begin(), sequence.end(), item) != sequence.end();
+  };
   while (sequence.size() < length) {
     std::int32_t next = -1;
     if (!sequence.empty() && random.uniform() < o.next_in_series) {
       const std::int32_t successor = sequence.back() + o.communities;
-      const bool same_series = successor < o.items && place_of(o, successor).series == place_of(o, sequence.back()).series;
+      const bool same_series =
+          successor < o.items && place_of(o, successor).series == place_of(o, sequence.back()).series;
       if (same_series && !seen(successor)) next = successor;
     }
     for (int attempt = 0; next < 0 && attempt < kTries; ++attempt) {
@@ -161,7 +168,8 @@ Dataset make_synthetic(const SyntheticOptions& o) {
     const Theme& theme = kThemes[static_cast<std::size_t>(p.community) % kThemes.size()];
     const std::string maker = brand(p.series * o.communities + p.community + 1);
     const auto quality = kQualities[static_cast<std::size_t>(p.position) % kQualities.size()];
-    parts.titles[id] = fmt::format("{} {} {} {}", maker, quality, theme.things[static_cast<std::size_t>(p.series) % 4], p.position + 1);
+    parts.titles[id] = fmt::format("{} {} {} {}", maker, quality, theme.things[static_cast<std::size_t>(p.series) % 4],
+                                   p.position + 1);
     parts.categories[id] = fmt::format("{} > {}", theme_name(p.community), maker);
     parts.raw_items[id] = fmt::format("syn-{}-{}-{}", p.community, p.series, p.position);
   }
@@ -176,7 +184,8 @@ Dataset make_synthetic(const SyntheticOptions& o) {
     }
     parts.offsets.push_back(static_cast<std::int64_t>(parts.items.size()));
   }
-  parts.provenance = {{"source", "synthetic"}, {"seed", std::to_string(o.seed)}, {"communities", std::to_string(o.communities)}};
+  parts.provenance = {
+      {"source", "synthetic"}, {"seed", std::to_string(o.seed)}, {"communities", std::to_string(o.communities)}};
   return Dataset(std::move(parts));
 }
 

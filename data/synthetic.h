@@ -22,8 +22,9 @@ struct SyntheticOptions {
 
 /// Every user belongs to one community and, except for `outside` steps, takes its items: with `next_in_series` the one
 /// after the last, else one drawn by popularity; nobody takes an item twice. Titles name the community's thing, the
-/// series' brand and the position, so that a tokenizer and a text encoder have something to learn. Item ids are shuffled:
-/// they tell nothing; the raw id "syn-community-series-position" tells what was planted. The same options give the same data set everywhere. Throws UsageError for impossible options.
+/// series' brand and the position, so that a tokenizer and a text encoder have something to learn. Item ids are
+/// shuffled: they tell nothing; the raw id "syn-community-series-position" tells what was planted. The same options
+/// give the same data set everywhere. Throws UsageError for impossible options.
 Dataset make_synthetic(const SyntheticOptions& options);
 
 }  // namespace galrec::data

@@ -21,7 +21,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   attempt([](LineReader& reader) { read_yelp_reviews(reader); });
   attempt([](LineReader& reader) {
     read_yelp_businesses(reader, [](std::string_view, const ItemText& item) {
-      GALREC_CHECK(item.title == clean_text(item.title) && first_invalid_utf8(item.categories) == std::string_view::npos);
+      GALREC_CHECK(item.title == clean_text(item.title) &&
+                   first_invalid_utf8(item.categories) == std::string_view::npos);
     });
   });
   attempt([&](LineReader& reader) { parse_date(reader, text); });

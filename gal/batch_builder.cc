@@ -30,8 +30,12 @@ std::int64_t history_draw(std::span<const data::ItemId> items) {
   return static_cast<std::int64_t>(h >> 20);  // leaves room for the slots
 }
 
-bool is_one_or_two_hop(data::Hop hop) { return hop != data::Hop::kU0 && hop != data::Hop::kI0; }
-bool is_user_hop(data::Hop hop) { return static_cast<int>(hop) < 3; }
+bool is_one_or_two_hop(data::Hop hop) {
+  return hop != data::Hop::kU0 && hop != data::Hop::kI0;
+}
+bool is_user_hop(data::Hop hop) {
+  return static_cast<int>(hop) < 3;
+}
 
 }  // namespace
 
@@ -40,14 +44,16 @@ BatchBuilder::BatchBuilder(CpuContext& ctx, const data::Split& split, const data
     : split_(split), external_(external), options_(options), seed_(seed), sampler_(ctx, split, options) {
   const bool needs_prefix = options.user_vector == UserVector::kPrefix || options.user_vector == UserVector::kNone;
   if (needs_prefix && external.needs_prefix_model()) {
-    throw UsageError(fmt::format("external.user_vector: {} holds SASRec vectors, whose prefix vectors need the trained model: "
-                                 "expected its folder, or external.user_vector=static",
-                                 external.name()));
+    throw UsageError(
+        fmt::format("external.user_vector: {} holds SASRec vectors, whose prefix vectors need the trained model: "
+                    "expected its folder, or external.user_vector=static",
+                    external.name()));
   }
   // Text rows of every batch are the same: pad (the decoder's start), </s>, and whatever the templates say.
   text_ids_ = {data::Tokenizer::pad(), data::Tokenizer::eos()};
   for (const auto hop : data::kAllHops) {
-    for (const auto& segment : templates.get(hop).segments) text_ids_.insert(text_ids_.end(), segment.tokens.begin(), segment.tokens.end());
+    for (const auto& segment : templates.get(hop).segments)
+      text_ids_.insert(text_ids_.end(), segment.tokens.begin(), segment.tokens.end());
   }
   std::sort(text_ids_.begin(), text_ids_.end());
   text_ids_.erase(std::unique(text_ids_.begin(), text_ids_.end()), text_ids_.end());
@@ -81,8 +87,8 @@ void BatchBuilder::build(HopBatch& batch, std::span<const TrainSample> samples, 
   requests_.clear();
   for (const auto& s : samples) {
     const auto train = split_.train(s.user);
-    GALREC_CHECK(s.cut >= 1 && s.cut < static_cast<std::int32_t>(train.size()), "user {}: cut {} of {} training items", s.user, s.cut,
-                 train.size());
+    GALREC_CHECK(s.cut >= 1 && s.cut < static_cast<std::int32_t>(train.size()), "user {}: cut {} of {} training items",
+                 s.user, s.cut, train.size());
     const auto cut = static_cast<std::size_t>(s.cut);
     Request r;
     r.all_history = train.first(cut);
@@ -94,11 +100,13 @@ void BatchBuilder::build(HopBatch& batch, std::span<const TrainSample> samples, 
     const auto block = static_cast<std::uint64_t>(r.centre.draw);
     if (hops == HopSet::kAll) {
       PhiloxStream stream({.seed = seed_, .step = epoch, .stream = kStreamItem}, block);
-      r.centre.item = options_.i0 == ItemCentre::kTarget ? r.target : r.centre.history[stream.below(r.centre.history.size())];
+      r.centre.item =
+          options_.i0 == ItemCentre::kTarget ? r.target : r.centre.history[stream.below(r.centre.history.size())];
     }
     if (options_.user_vector == UserVector::kNone) r.name_user = false;
     if (options_.user_vector == UserVector::kStaticDrop) {
-      r.name_user = PhiloxStream({.seed = seed_, .step = epoch, .stream = kStreamDrop}, block).uniform() >= options_.user_drop;
+      r.name_user =
+          PhiloxStream({.seed = seed_, .step = epoch, .stream = kStreamDrop}, block).uniform() >= options_.user_drop;
     }
     requests_.push_back(r);
   }
@@ -207,7 +215,8 @@ void BatchBuilder::write_prompts(HopBatch& batch, std::size_t sample, HopSet hop
     users_.clear();
     items_.clear();
     if (is_user_hop(hop)) {
-      if (prompt.has(data::Slot::kUser) && centre && (r.name_user || !is_one_or_two_hop(hop))) slots.user = own_token(batch, sample);
+      if (prompt.has(data::Slot::kUser) && centre && (r.name_user || !is_one_or_two_hop(hop)))
+        slots.user = own_token(batch, sample);
       if (prompt.has(data::Slot::kItems)) {
         for (const auto i : r.centre.history) items_.push_back(item_token(batch, i));
       }
@@ -250,7 +259,9 @@ void BatchBuilder::resolve_rows(HopBatch& batch) {
   const auto first_user = static_cast<std::int32_t>(batch.text_ids.size());
   const auto first_own = first_user + static_cast<std::int32_t>(batch.user_ids.size());
   const std::array<std::int32_t, 4> first{0, first_user, first_own, first_own + batch.own_users};
-  const auto resolve = [&](std::int32_t token) { return first[static_cast<std::size_t>(token >> kKindShift)] + (token & kPositionMask); };
+  const auto resolve = [&](std::int32_t token) {
+    return first[static_cast<std::size_t>(token >> kKindShift)] + (token & kPositionMask);
+  };
   for (auto& token : batch.tokens) token = resolve(token);
   for (auto& row : batch.target_row) row = row < 0 ? -1 : resolve(row);
 }

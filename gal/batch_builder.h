@@ -55,18 +55,18 @@ class BatchBuilder {
   SamplingOptions options_;
   std::uint64_t seed_;
   HopSampler sampler_;
-  std::vector<std::int32_t> text_ids_;     // every text id of the templates, pad and </s>
+  std::vector<std::int32_t> text_ids_;  // every text id of the templates, pad and </s>
   std::int32_t eos_row_ = 0;
-  std::vector<std::int64_t> first_draw_;   // (U+1) number of the user's first training interaction
+  std::vector<std::int64_t> first_draw_;  // (U+1) number of the user's first training interaction
   std::vector<Request> requests_;
   std::vector<Centre> centres_;
   Neighbourhood neighbourhood_;
-  std::vector<std::size_t> own_samples_;   // samples with an own user vector, in its row order
+  std::vector<std::size_t> own_samples_;  // samples with an own user vector, in its row order
   std::vector<std::span<const data::ItemId>> histories_;
   std::vector<std::int32_t> user_slot_, item_slot_;  // position in user_ids / item_ids, valid where stamped
   std::vector<std::uint32_t> user_stamp_, item_stamp_;
   std::uint32_t stamp_ = 0;
-  std::vector<std::int32_t> users_, items_;          // slot lists of the prompt being written
+  std::vector<std::int32_t> users_, items_;  // slot lists of the prompt being written
 };
 
 }  // namespace galrec::gal

@@ -22,10 +22,14 @@ constexpr std::array<Queue, kQueues> kAllQueues{Queue::kU0, Queue::kU2, Queue::k
 
 constexpr Hop hop_of(Queue q) {
   switch (q) {
-    case Queue::kU0: return Hop::kU0;
-    case Queue::kU2: return Hop::kU2;
-    case Queue::kI0: return Hop::kI0;
-    case Queue::kI2: return Hop::kI2;
+    case Queue::kU0:
+      return Hop::kU0;
+    case Queue::kU2:
+      return Hop::kU2;
+    case Queue::kI0:
+      return Hop::kI0;
+    case Queue::kI2:
+      return Hop::kI2;
   }
   return Hop::kU0;
 }
@@ -39,7 +43,8 @@ struct Negatives {
 
 /// The queue and, after it, the batch's own positives as constants: each sample's own is masked by its id.
 template <class T>
-Negatives<T> with_batch(Tape<T>& tape, const Negatives<T>& queue, View<const T, 2> positives, std::span<const std::int32_t> ids) {
+Negatives<T> with_batch(Tape<T>& tape, const Negatives<T>& queue, View<const T, 2> positives,
+                        std::span<const std::int32_t> ids) {
   const std::int64_t n = queue.keys.rows(), batch = positives.rows(), d = positives.cols();
   const auto keys = tape.arena().template matrix<T>(n + batch, d);
   const auto all_ids = tape.arena().template vector<std::int32_t>(n + batch);
@@ -55,7 +60,12 @@ class Terms {
  public:
   Terms(Tape<T>& tape, Variable<T> rows, const NegativeQueues<T>& queues, std::span<const std::int32_t> user_ids,
         std::span<const std::int32_t> item_ids, const LossOptions& options, const Keys<T>* momentum_keys)
-      : tape_(tape), queues_(queues), user_ids_(user_ids), item_ids_(item_ids), options_(options), momentum_keys_(momentum_keys) {
+      : tape_(tape),
+        queues_(queues),
+        user_ids_(user_ids),
+        item_ids_(item_ids),
+        options_(options),
+        momentum_keys_(momentum_keys) {
     const auto samples = static_cast<std::int32_t>(user_ids.size());
     std::vector<std::int32_t> pick(user_ids.size());
     for (const auto hop : data::kAllHops) {
@@ -106,12 +116,18 @@ std::string_view term_name(Term term) {
 TermViews term_views(Term term, L1Anchor l1_anchor) {
   const bool swapped = l1_anchor == L1Anchor::kHop0;
   switch (term) {
-    case Term::kL1User: return swapped ? TermViews{Hop::kU0, Hop::kU2, Queue::kU2} : TermViews{Hop::kU2, Hop::kU0, Queue::kU0};
-    case Term::kL1Item: return swapped ? TermViews{Hop::kI0, Hop::kI2, Queue::kI2} : TermViews{Hop::kI2, Hop::kI0, Queue::kI0};
-    case Term::kL2User: return {Hop::kI1, Hop::kU2, Queue::kU2};
-    case Term::kL2Item: return {Hop::kU1, Hop::kI2, Queue::kI2};
-    case Term::kL3User: return {Hop::kI1, Hop::kU0, Queue::kU0};
-    case Term::kL3Item: return {Hop::kU1, Hop::kI0, Queue::kI0};
+    case Term::kL1User:
+      return swapped ? TermViews{Hop::kU0, Hop::kU2, Queue::kU2} : TermViews{Hop::kU2, Hop::kU0, Queue::kU0};
+    case Term::kL1Item:
+      return swapped ? TermViews{Hop::kI0, Hop::kI2, Queue::kI2} : TermViews{Hop::kI2, Hop::kI0, Queue::kI0};
+    case Term::kL2User:
+      return {Hop::kI1, Hop::kU2, Queue::kU2};
+    case Term::kL2Item:
+      return {Hop::kU1, Hop::kI2, Queue::kI2};
+    case Term::kL3User:
+      return {Hop::kI1, Hop::kU0, Queue::kU0};
+    case Term::kL3Item:
+      return {Hop::kU1, Hop::kI0, Queue::kI0};
   }
   throw CheckError("no such term");
 }
@@ -124,7 +140,8 @@ ContrastiveResult<T> contrastive_loss(Tape<T>& tape, Variable<T> pooled, const N
   GALREC_CHECK(pooled.rows() == samples * static_cast<std::int64_t>(data::kHops) && item_ids.size() == user_ids.size(),
                "{} pooled rows for {} users and {} items", pooled.rows(), user_ids.size(), item_ids.size());
   GALREC_CHECK(pooled.cols() == queues.dim(), "pooled rows of {}, queues of {}", pooled.cols(), queues.dim());
-  GALREC_CHECK(options.positive == Positive::kQuery || momentum_keys != nullptr, "loss.positive=momentum needs the momentum keys");
+  GALREC_CHECK(options.positive == Positive::kQuery || momentum_keys != nullptr,
+               "loss.positive=momentum needs the momentum keys");
 
   const Variable<T> rows = options.similarity == Similarity::kCosine ? l2_normalize(tape, pooled) : pooled;
   const Terms<T> terms(tape, rows, queues, user_ids, item_ids, options, momentum_keys);
@@ -152,10 +169,11 @@ ContrastiveResult<T> contrastive_loss(Tape<T>& tape, Variable<T> pooled, const N
   return result;
 }
 
-template ContrastiveResult<float> contrastive_loss(Tape<float>&, Variable<float>, const NegativeQueues<float>&, std::span<const std::int32_t>,
-                                                   std::span<const std::int32_t>, const LossOptions&, const Keys<float>*);
+template ContrastiveResult<float> contrastive_loss(Tape<float>&, Variable<float>, const NegativeQueues<float>&,
+                                                   std::span<const std::int32_t>, std::span<const std::int32_t>,
+                                                   const LossOptions&, const Keys<float>*);
 template ContrastiveResult<double> contrastive_loss(Tape<double>&, Variable<double>, const NegativeQueues<double>&,
-                                                    std::span<const std::int32_t>, std::span<const std::int32_t>, const LossOptions&,
-                                                    const Keys<double>*);
+                                                    std::span<const std::int32_t>, std::span<const std::int32_t>,
+                                                    const LossOptions&, const Keys<double>*);
 
 }  // namespace galrec::gal

@@ -13,7 +13,8 @@ namespace {
 constexpr std::uint32_t kStreamCut = 0x67000020u, kStreamShuffle = 0x67000021u, kStreamWalk = 0x67000022u;
 constexpr int kWalkTries = 8;  // walks that may end at a used-up user before the group takes a new start
 
-std::vector<TrainSample> unit_samples(const data::Split& split, SampleUnit unit, std::uint64_t seed, std::uint32_t epoch) {
+std::vector<TrainSample> unit_samples(const data::Split& split, SampleUnit unit, std::uint64_t seed,
+                                      std::uint32_t epoch) {
   std::vector<TrainSample> samples;
   samples.reserve(static_cast<std::size_t>(epoch_size(split, unit)));
   for (data::UserId u = 0; u < split.dataset().num_users(); ++u) {
@@ -28,7 +29,9 @@ std::vector<TrainSample> unit_samples(const data::Split& split, SampleUnit unit,
         samples.push_back({u, 1 + static_cast<std::int32_t>(stream.below(static_cast<std::uint64_t>(n - 1)))});
         break;
       }
-      case SampleUnit::kLast: samples.push_back({u, n - 1}); break;
+      case SampleUnit::kLast:
+        samples.push_back({u, n - 1});
+        break;
     }
   }
   return samples;
@@ -40,12 +43,13 @@ void shuffle(std::vector<TrainSample>& samples, std::uint64_t seed, std::uint32_
 }
 
 /// Takes samples in shuffled order, but fills each group with users found by walks from its first one.
-std::vector<TrainSample> gather_neighbours(const std::vector<TrainSample>& shuffled, const HopSampler& graph, std::uint64_t seed,
-                                           std::uint32_t epoch, std::int32_t group) {
+std::vector<TrainSample> gather_neighbours(const std::vector<TrainSample>& shuffled, const HopSampler& graph,
+                                           std::uint64_t seed, std::uint32_t epoch, std::int32_t group) {
   const Csr& items_of = graph.items_of_user();
   const Csr& users_of = graph.users_of_item();
   std::vector<std::vector<std::int32_t>> waiting(static_cast<std::size_t>(items_of.rows));  // of each user, last first
-  for (std::size_t i = shuffled.size(); i-- > 0;) waiting[static_cast<std::size_t>(shuffled[i].user)].push_back(static_cast<std::int32_t>(i));
+  for (std::size_t i = shuffled.size(); i-- > 0;)
+    waiting[static_cast<std::size_t>(shuffled[i].user)].push_back(static_cast<std::int32_t>(i));
   std::vector<bool> taken(shuffled.size(), false);
   std::vector<TrainSample> ordered;
   ordered.reserve(shuffled.size());
@@ -62,15 +66,17 @@ std::vector<TrainSample> gather_neighbours(const std::vector<TrainSample>& shuff
   };
   PhiloxStream stream({.seed = seed, .step = epoch, .stream = kStreamWalk});
   const auto neighbour = [&](const Csr& csr, std::int32_t row) {
-    return csr.col_idx[static_cast<std::size_t>(csr.row_ptr[static_cast<std::size_t>(row)]) + stream.below(static_cast<std::uint64_t>(csr.degree(row)))];
+    return csr.col_idx[static_cast<std::size_t>(csr.row_ptr[static_cast<std::size_t>(row)]) +
+                       stream.below(static_cast<std::uint64_t>(csr.degree(row)))];
   };
   std::size_t next = 0;
   while (ordered.size() < shuffled.size()) {
     while (taken[next]) ++next;
     const std::int32_t start = shuffled[next].user;
     take(static_cast<std::int32_t>(next));
-    const std::size_t end = std::min(shuffled.size(), (ordered.size() - 1) / static_cast<std::size_t>(group) * static_cast<std::size_t>(group) +
-                                                          static_cast<std::size_t>(group));
+    const std::size_t end = std::min(
+        shuffled.size(), (ordered.size() - 1) / static_cast<std::size_t>(group) * static_cast<std::size_t>(group) +
+                             static_cast<std::size_t>(group));
     for (int tries = 0; ordered.size() < end && tries < kWalkTries;) {
       const std::int32_t user = neighbour(users_of, neighbour(items_of, start));
       tries = user != start && take_of_user(user) ? 0 : tries + 1;
@@ -90,8 +96,9 @@ std::int64_t epoch_size(const data::Split& split, SampleUnit unit) {
   return size;
 }
 
-std::vector<TrainSample> epoch_samples(const data::Split& split, const HopSampler& graph, const SamplingOptions& options,
-                                       std::uint64_t seed, std::uint32_t epoch, std::int32_t group) {
+std::vector<TrainSample> epoch_samples(const data::Split& split, const HopSampler& graph,
+                                       const SamplingOptions& options, std::uint64_t seed, std::uint32_t epoch,
+                                       std::int32_t group) {
   GALREC_CHECK(group >= 1, "groups of {}", group);
   auto samples = unit_samples(split, options.unit, seed, epoch);
   shuffle(samples, seed, epoch);

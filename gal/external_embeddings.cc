@@ -22,7 +22,8 @@ ExternalKind parse_kind(const std::string& text, const std::string& name) {
 data::Matrix read_tensor(const data::SafetensorsFile& file, const std::string& tensor) {
   const auto& info = file.info(tensor);
   if (info.shape.size() != 2) {
-    throw DataError(fmt::format("{}: {}: got shape {}, expected two dimensions", file.name(), tensor, data::shape_text(info.shape)));
+    throw DataError(fmt::format("{}: {}: got shape {}, expected two dimensions", file.name(), tensor,
+                                data::shape_text(info.shape)));
   }
   data::Matrix m{.rows = info.shape[0], .cols = info.shape[1], .values = file.read_f32(tensor)};
   data::require_finite(m, file.name() + ": " + tensor);
@@ -31,8 +32,8 @@ data::Matrix read_tensor(const data::SafetensorsFile& file, const std::string& t
 
 void require_rows(const data::Matrix& m, std::int64_t rows, const char* what, const std::string& name) {
   if (m.rows != rows || m.cols < 1) {
-    throw DataError(fmt::format("{}: {}: got shape [{}, {}], expected {} rows, one for each {} of the data set", name, what, m.rows,
-                                m.cols, rows, std::string_view(what) == "user" ? "user" : "item"));
+    throw DataError(fmt::format("{}: {}: got shape [{}, {}], expected {} rows, one for each {} of the data set", name,
+                                what, m.rows, m.cols, rows, std::string_view(what) == "user" ? "user" : "item"));
   }
 }
 
@@ -65,11 +66,16 @@ data::Matrix mean_of_training_items(const data::Matrix& item, const data::Split&
 
 std::string_view external_kind_name(ExternalKind kind) {
   switch (kind) {
-    case ExternalKind::kLightGcn: return "lightgcn";
-    case ExternalKind::kSasRec: return "sasrec";
-    case ExternalKind::kText: return "text";
-    case ExternalKind::kMatrix: return "matrix";
-    case ExternalKind::kRandom: return "random";
+    case ExternalKind::kLightGcn:
+      return "lightgcn";
+    case ExternalKind::kSasRec:
+      return "sasrec";
+    case ExternalKind::kText:
+      return "text";
+    case ExternalKind::kMatrix:
+      return "matrix";
+    case ExternalKind::kRandom:
+      return "random";
   }
   return "";
 }
@@ -86,7 +92,8 @@ ExternalEmbeddings ExternalEmbeddings::load(const std::filesystem::path& path, c
   parts.name = file.name();
   const auto kind = file.metadata().find("kind");
   if (kind == file.metadata().end()) {
-    throw DataError(fmt::format("{}: no metadata entry \"kind\", expected lightgcn, sasrec, text or matrix", parts.name));
+    throw DataError(
+        fmt::format("{}: no metadata entry \"kind\", expected lightgcn, sasrec, text or matrix", parts.name));
   }
   parts.kind = parse_kind(kind->second, parts.name);
   parts.item = read_tensor(file, "item");
@@ -102,12 +109,13 @@ ExternalEmbeddings ExternalEmbeddings::from_parts(Parts parts, const data::Split
   if (parts.kind == ExternalKind::kLightGcn) {
     require_rows(parts.item_prefix, split.dataset().num_items(), "item_prefix", parts.name);
     if (parts.item_prefix.cols != parts.user.cols) {
-      throw DataError(fmt::format("{}: item_prefix: got {} columns, expected {}, those of user", parts.name, parts.item_prefix.cols,
-                                  parts.user.cols));
+      throw DataError(fmt::format("{}: item_prefix: got {} columns, expected {}, those of user", parts.name,
+                                  parts.item_prefix.cols, parts.user.cols));
     }
   } else if (parts.kind != ExternalKind::kSasRec && parts.user.cols != parts.item.cols) {
-    throw DataError(fmt::format("{}: user: got {} columns, expected {}, those of item: a user's vector is the mean of its items",
-                                parts.name, parts.user.cols, parts.item.cols));
+    throw DataError(
+        fmt::format("{}: user: got {} columns, expected {}, those of item: a user's vector is the mean of its items",
+                    parts.name, parts.user.cols, parts.item.cols));
   }
   for (const auto* m : {&parts.user, &parts.item, &parts.item_prefix}) data::require_finite(*m, parts.name);
   return ExternalEmbeddings(std::move(parts));
@@ -122,14 +130,16 @@ ExternalEmbeddings ExternalEmbeddings::random(const data::Split& split, std::int
   return from_parts(std::move(parts), split);
 }
 
-void ExternalEmbeddings::prefix_user_vectors(std::span<const std::span<const data::ItemId>> histories, View<float, 2> out) const {
+void ExternalEmbeddings::prefix_user_vectors(std::span<const std::span<const data::ItemId>> histories,
+                                             View<float, 2> out) const {
   GALREC_CHECK(out.rows() == static_cast<std::int64_t>(histories.size()) && out.cols() == user_dim(),
                "({}, {}) for {} histories of {} columns", out.rows(), out.cols(), histories.size(), user_dim());
   if (parts_.kind == ExternalKind::kSasRec) {
     if (!model_) {
-      throw UsageError(fmt::format("external.user_vector=prefix: {} holds SASRec vectors, whose user vector is the model's last state: "
-                                   "expected the trained model beside them, or external.user_vector=static",
-                                   parts_.name));
+      throw UsageError(fmt::format(
+          "external.user_vector=prefix: {} holds SASRec vectors, whose user vector is the model's last state: "
+          "expected the trained model beside them, or external.user_vector=static",
+          parts_.name));
     }
     model_(histories, out);
     return;

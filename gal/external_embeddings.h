@@ -33,9 +33,9 @@ class ExternalEmbeddings {
     std::string name;          ///< of the source, for messages
   };
 
-  /// `path` is a pretrain folder (its embeddings.safetensors: user, item, for LightGCN item_prefix; metadata "kind"), or a
-  /// .npy or .safetensors file with a matrix of items (`tensor` names it where there are several). DataError for a shape
-  /// that does not fit the data set and for a value that is not finite (file, tensor, row).
+  /// `path` is a pretrain folder (its embeddings.safetensors: user, item, for LightGCN item_prefix; metadata "kind"),
+  /// or a .npy or .safetensors file with a matrix of items (`tensor` names it where there are several). DataError for a
+  /// shape that does not fit the data set and for a value that is not finite (file, tensor, row).
   static ExternalEmbeddings load(const std::filesystem::path& path, const data::Split& split,
                                  const std::optional<std::string>& tensor = std::nullopt);
   /// The same from memory.

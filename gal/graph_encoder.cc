@@ -40,7 +40,8 @@ Variable<T> gather_constant(Tape<T>& tape, const Buffer<T>& h, std::int64_t dim,
 }  // namespace
 
 template <class T>
-GraphEncoder<T>::GraphEncoder(autograd::ParameterStore<T>& store, const ModelOptions& options, const ExternalTables<T>& external)
+GraphEncoder<T>::GraphEncoder(autograd::ParameterStore<T>& store, const ModelOptions& options,
+                              const ExternalTables<T>& external)
     : store_(store),
       options_(options),
       external_(external),
@@ -81,7 +82,8 @@ Variable<T> GraphEncoder<T>::map(Tape<T>& tape, Variable<T> h, const MappingIds&
 template <class T>
 Variable<T> GraphEncoder<T>::table(Tape<T>& tape, const HopBatch& batch) const {
   std::vector<Variable<T>> parts;
-  if (!batch.text_ids.empty()) parts.push_back(embedding(tape, tape.parameter(store_, shared_), ids_view(batch.text_ids)));
+  if (!batch.text_ids.empty())
+    parts.push_back(embedding(tape, tape.parameter(store_, shared_), ids_view(batch.text_ids)));
   GALREC_CHECK(static_cast<std::int64_t>(batch.own_user_vectors.size()) == batch.own_users * options_.user_dim,
                "{} values for {} own vectors of {}", batch.own_user_vectors.size(), batch.own_users, options_.user_dim);
   const bool trainable = h_user_ >= 0;
@@ -89,7 +91,9 @@ Variable<T> GraphEncoder<T>::table(Tape<T>& tape, const HopBatch& batch) const {
     Variable<T> h;
     if (trainable && !batch.user_ids.empty()) {
       h = embedding(tape, tape.parameter(store_, h_user_), ids_view(batch.user_ids));
-      if (batch.own_users > 0) h = concat_rows(tape, {h, gather_constant<T>(tape, external_.user, options_.user_dim, {}, batch.own_user_vectors)});
+      if (batch.own_users > 0)
+        h = concat_rows(tape,
+                        {h, gather_constant<T>(tape, external_.user, options_.user_dim, {}, batch.own_user_vectors)});
     } else {
       h = gather_constant<T>(tape, external_.user, options_.user_dim, batch.user_ids, batch.own_user_vectors);
     }
@@ -104,8 +108,8 @@ Variable<T> GraphEncoder<T>::table(Tape<T>& tape, const HopBatch& batch) const {
 }
 
 template <class T>
-Variable<T> GraphEncoder<T>::states(Tape<T>& tape, Variable<T> table, View<const std::int32_t, 1> tokens, View<const std::int32_t, 1> cu,
-                                    const layers::DropoutRates& rates) const {
+Variable<T> GraphEncoder<T>::states(Tape<T>& tape, Variable<T> table, View<const std::int32_t, 1> tokens,
+                                    View<const std::int32_t, 1> cu, const layers::DropoutRates& rates) const {
   return encoder_.forward(tape, embedding(tape, table, tokens), cu, rates);
 }
 
@@ -137,8 +141,10 @@ void GraphEncoder<T>::map_rows(CpuContext& ctx, View<T, 2> out, View<const T, 2>
 template <class T>
 void GraphEncoder<T>::map_all(CpuContext& ctx, View<T, 2> users, View<T, 2> items) const {
   const bool trainable = h_user_ >= 0;
-  const View<const T, 2> h_user = trainable ? View<const T, 2>(store_.value(h_user_)) : external_.user.view(options_.users, options_.user_dim);
-  const View<const T, 2> h_item = trainable ? View<const T, 2>(store_.value(h_item_)) : external_.item.view(options_.items, options_.item_dim);
+  const View<const T, 2> h_user =
+      trainable ? View<const T, 2>(store_.value(h_user_)) : external_.user.view(options_.users, options_.user_dim);
+  const View<const T, 2> h_item =
+      trainable ? View<const T, 2>(store_.value(h_item_)) : external_.item.view(options_.items, options_.item_dim);
   map_rows(ctx, users, h_user, g_user_);
   map_rows(ctx, items, h_item, g_item_);
 }

@@ -17,11 +17,11 @@ namespace galrec::gal {
 
 /// Sizes of a model.
 struct ModelOptions {
-  layers::T5Config t5;             ///< its vocab_size is text_rows
+  layers::T5Config t5;  ///< its vocab_size is text_rows
   std::int32_t text_rows = 0;
   std::int32_t users = 0;
   std::int32_t items = 0;
-  std::int64_t user_dim = 0;       ///< d1 of the external vectors
+  std::int64_t user_dim = 0;  ///< d1 of the external vectors
   std::int64_t item_dim = 0;
   MappingOptions mapping;
 };
@@ -29,7 +29,7 @@ struct ModelOptions {
 /// The external vectors that an encoder reads, in its own precision; shared by query and momentum encoder.
 template <class T>
 struct ExternalTables {
-  Buffer<T> user, item;            // (U, user_dim), (I, item_dim); empty where the rows are parameters
+  Buffer<T> user, item;  // (U, user_dim), (I, item_dim); empty where the rows are parameters
 };
 
 template <class T>
@@ -44,7 +44,8 @@ class GraphEncoder {
   autograd::Variable<T> states(autograd::Tape<T>& tape, autograd::Variable<T> table, View<const std::int32_t, 1> tokens,
                                View<const std::int32_t, 1> cu, const layers::DropoutRates& rates) const;
   /// One vector a segment: (S, d).
-  autograd::Variable<T> pool(autograd::Tape<T>& tape, autograd::Variable<T> states, View<const std::int32_t, 1> cu) const;
+  autograd::Variable<T> pool(autograd::Tape<T>& tape, autograd::Variable<T> states,
+                             View<const std::int32_t, 1> cu) const;
   /// g of all users or items, (rows, d), without a tape's memory growing by more than a block.
   void map_all(CpuContext& ctx, View<T, 2> users, View<T, 2> items) const;
 

@@ -10,7 +10,8 @@ void HopBatch::clear() {
   samples = 0;
   own_users = 0;
   start_row = 0;
-  for (auto* list : {&tokens, &text_ids, &user_ids, &own_user_ids, &item_ids, &user, &item, &target, &target_row}) list->clear();
+  for (auto* list : {&tokens, &text_ids, &user_ids, &own_user_ids, &item_ids, &user, &item, &target, &target_row})
+    list->clear();
   cu.assign(1, 0);
   own_user_vectors.clear();
 }
@@ -54,8 +55,9 @@ HopBatch batch_from_joint_tokens(std::span<const std::int32_t> tokens, std::span
   batch.clear();
   const std::size_t samples = user.size();
   if (item.size() != samples || target.size() != samples || lengths.size() != samples * data::kHops) {
-    throw DataError(fmt::format("{}: got {} users, {} items, {} targets and {} lengths, expected as many of the first three and 6 lengths each",
-                                name, samples, item.size(), target.size(), lengths.size()));
+    throw DataError(fmt::format(
+        "{}: got {} users, {} items, {} targets and {} lengths, expected as many of the first three and 6 lengths each",
+        name, samples, item.size(), target.size(), lengths.size()));
   }
   batch.samples = static_cast<std::int32_t>(samples);
   batch.hops = HopSet::kAll;
@@ -70,8 +72,9 @@ HopBatch batch_from_joint_tokens(std::span<const std::int32_t> tokens, std::span
   }
   for (std::size_t b = 0; b < samples; ++b) {
     if (user[b] < 0 || user[b] >= ids.users() || item[b] < 0 || item[b] >= ids.items() || !ids.is_item(target[b])) {
-      throw DataError(fmt::format("{}: sample {}: got user {}, item {}, target {}, expected ids below {} and {} and an item token", name,
-                                  b, user[b], item[b], target[b], ids.users(), ids.items()));
+      throw DataError(
+          fmt::format("{}: sample {}: got user {}, item {}, target {}, expected ids below {} and {} and an item token",
+                      name, b, user[b], item[b], target[b], ids.users(), ids.items()));
     }
     batch.user.push_back(user[b]);
     batch.item.push_back(item[b]);
@@ -84,17 +87,23 @@ HopBatch batch_from_joint_tokens(std::span<const std::int32_t> tokens, std::span
     if (token < 0 || token >= ids.vocab_size()) {
       throw DataError(fmt::format("{}: got token {}, expected 0 to {}", name, token, ids.vocab_size() - 1));
     }
-    if (ids.is_text(token)) texts.add(token);
-    else if (ids.is_user(token)) users.add(ids.user_of(token));
-    else items.add(ids.item_of(token));
+    if (ids.is_text(token))
+      texts.add(token);
+    else if (ids.is_user(token))
+      users.add(ids.user_of(token));
+    else
+      items.add(ids.item_of(token));
   }
   for (const auto t : batch.target) items.add(t);
   const auto first_user = static_cast<std::int32_t>(texts.ids.size());
   const auto first_item = first_user + static_cast<std::int32_t>(users.ids.size());
   for (const auto token : tokens) {
-    if (ids.is_text(token)) batch.tokens.push_back(texts.add(token));
-    else if (ids.is_user(token)) batch.tokens.push_back(first_user + users.add(ids.user_of(token)));
-    else batch.tokens.push_back(first_item + items.add(ids.item_of(token)));
+    if (ids.is_text(token))
+      batch.tokens.push_back(texts.add(token));
+    else if (ids.is_user(token))
+      batch.tokens.push_back(first_user + users.add(ids.user_of(token)));
+    else
+      batch.tokens.push_back(first_item + items.add(ids.item_of(token)));
   }
   for (const auto t : batch.target) batch.target_row.push_back(first_item + items.add(t));
   batch.start_row = 0;

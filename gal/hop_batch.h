@@ -21,7 +21,9 @@ struct TrainSample {
 
 /// Which prompts a batch holds: all six (u0 u1 u2 i0 i1 i2), or the recommendation prompt u2 alone.
 enum class HopSet { kAll, kRecommendOnly };
-constexpr std::int32_t hop_count(HopSet hops) { return hops == HopSet::kAll ? static_cast<std::int32_t>(data::kHops) : 1; }
+constexpr std::int32_t hop_count(HopSet hops) {
+  return hops == HopSet::kAll ? static_cast<std::int32_t>(data::kHops) : 1;
+}
 
 /// Tokens name rows of the batch's own embedding table, which holds each text piece, user and item of the batch once:
 /// [text_ids | user_ids | own user vectors | item_ids].
@@ -32,12 +34,12 @@ struct HopBatch {
   std::vector<std::int32_t> tokens;  ///< (N) table rows of all prompts, packed
   std::vector<std::int32_t> cu;      ///< (samples * hop_count + 1) offsets; samples in order, hops in order within each
 
-  std::vector<std::int32_t> text_ids;     ///< table rows [0, nt): ids of `shared`, pad (decoder start) among them
-  std::vector<std::int32_t> user_ids;     ///< then users with their full vectors
-  std::vector<float> own_user_vectors;    ///< then users as of their histories: (own_users, d1_user)
+  std::vector<std::int32_t> text_ids;   ///< table rows [0, nt): ids of `shared`, pad (decoder start) among them
+  std::vector<std::int32_t> user_ids;   ///< then users with their full vectors
+  std::vector<float> own_user_vectors;  ///< then users as of their histories: (own_users, d1_user)
   std::int32_t own_users = 0;
-  std::vector<std::int32_t> own_user_ids; ///< (own_users) whose they are, -1 for an unknown user
-  std::vector<std::int32_t> item_ids;     ///< then items
+  std::vector<std::int32_t> own_user_ids;  ///< (own_users) whose they are, -1 for an unknown user
+  std::vector<std::int32_t> item_ids;      ///< then items
 
   std::vector<std::int32_t> user;        ///< (samples) the sample's user, -1 if unknown: own id in the user queues
   std::vector<std::int32_t> item;        ///< (samples) i0, or -1 without item prompts: own id in the item queues
@@ -51,11 +53,13 @@ struct HopBatch {
   std::int64_t num_tokens() const { return static_cast<std::int64_t>(tokens.size()); }
   /// Index of a prompt's segment in `cu`.
   std::int64_t segment(std::int32_t sample, data::Hop hop) const {
-    return hops == HopSet::kAll ? static_cast<std::int64_t>(sample) * hop_count(hops) + static_cast<std::int32_t>(hop) : sample;
+    return hops == HopSet::kAll ? static_cast<std::int64_t>(sample) * hop_count(hops) + static_cast<std::int32_t>(hop)
+                                : sample;
   }
   std::span<const std::int32_t> prompt(std::int32_t sample, data::Hop hop) const {
     const auto s = static_cast<std::size_t>(segment(sample, hop));
-    return std::span<const std::int32_t>(tokens).subspan(static_cast<std::size_t>(cu[s]), static_cast<std::size_t>(cu[s + 1] - cu[s]));
+    return std::span<const std::int32_t>(tokens).subspan(static_cast<std::size_t>(cu[s]),
+                                                         static_cast<std::size_t>(cu[s + 1] - cu[s]));
   }
   void clear();
 };

@@ -35,7 +35,8 @@ HopSampler::HopSampler(CpuContext& ctx, const data::Split& split, const Sampling
   }
   const View<const std::int32_t, 1> user_view(users.data(), {static_cast<std::int64_t>(users.size())});
   const View<const std::int32_t, 1> item_view(items.data(), {static_cast<std::int64_t>(items.size())});
-  items_of_user_ = csr_build(ctx, dataset.num_users(), dataset.num_items(), user_view, item_view, DuplicateEdges::kMerge);
+  items_of_user_ =
+      csr_build(ctx, dataset.num_users(), dataset.num_items(), user_view, item_view, DuplicateEdges::kMerge);
   users_of_item_ = csr_transpose(ctx, items_of_user_);
   user_stamps_.assign(static_cast<std::size_t>(dataset.num_users()), 0);
   item_stamps_.assign(static_cast<std::size_t>(dataset.num_items()), 0);
@@ -58,8 +59,10 @@ void HopSampler::sample(Neighbourhood& out, std::span<const Centre> centres, Phi
   out.users.clear();
   out.item_users.clear();
   out.item_items.clear();
-  if (options_.hops > 1) sample_users(out.users, centres, key);
-  else out.users.ptr.assign(centres.size() + 1, 0);
+  if (options_.hops > 1)
+    sample_users(out.users, centres, key);
+  else
+    out.users.ptr.assign(centres.size() + 1, 0);
   const bool with_items = std::any_of(centres.begin(), centres.end(), [](const Centre& c) { return c.item >= 0; });
   if (with_items) sample_item_side(out, centres, key);
 }

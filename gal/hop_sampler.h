@@ -21,19 +21,23 @@ struct Ragged {
 
   std::size_t size() const { return ptr.size() - 1; }
   std::span<const std::int32_t> operator[](std::size_t i) const {
-    return std::span<const std::int32_t>(values).subspan(static_cast<std::size_t>(ptr[i]), static_cast<std::size_t>(ptr[i + 1] - ptr[i]));
+    return std::span<const std::int32_t>(values).subspan(static_cast<std::size_t>(ptr[i]),
+                                                         static_cast<std::size_t>(ptr[i + 1] - ptr[i]));
   }
-  void clear() { ptr.assign(1, 0); values.clear(); }
+  void clear() {
+    ptr.assign(1, 0);
+    values.clear();
+  }
   void close() { ptr.push_back(static_cast<std::int32_t>(values.size())); }
 };
 
 /// Whose neighbours are wanted.
 struct Centre {
-  data::UserId user = -1;                   ///< -1: not a user of the data set
-  std::span<const data::ItemId> history;    ///< oldest first, cut to the most recent ones already
-  std::span<const data::ItemId> hidden;     ///< the user's items that must not be followed: target and later
-  data::ItemId item = -1;                   ///< i0, -1 for none
-  std::int64_t draw = 0;                    ///< names the random numbers of this centre
+  data::UserId user = -1;                 ///< -1: not a user of the data set
+  std::span<const data::ItemId> history;  ///< oldest first, cut to the most recent ones already
+  std::span<const data::ItemId> hidden;   ///< the user's items that must not be followed: target and later
+  data::ItemId item = -1;                 ///< i0, -1 for none
+  std::int64_t draw = 0;                  ///< names the random numbers of this centre
 };
 
 /// What a batch of centres sees. Lists have no duplicates.

@@ -30,7 +30,8 @@ double uniformity_of(const std::vector<double>& rows, std::int64_t d) {
   for (std::int64_t a = 0; a < n; ++a) {
     for (std::int64_t b = a + 1; b < n; ++b) {
       double dot = 0;
-      for (std::int64_t c = 0; c < d; ++c) dot += rows[static_cast<std::size_t>(a * d + c)] * rows[static_cast<std::size_t>(b * d + c)];
+      for (std::int64_t c = 0; c < d; ++c)
+        dot += rows[static_cast<std::size_t>(a * d + c)] * rows[static_cast<std::size_t>(b * d + c)];
       sum += std::exp(-2 * (2 - 2 * dot));  // |x - y|^2 = 2 - 2 x.y for unit vectors
     }
   }
@@ -43,7 +44,8 @@ struct PairRates {
 
 /// Over all (anchor, queue row) pairs: the share with the anchor's own id, and among the others the share of nodes two
 /// steps away from the anchor: forth along `out`, back along `back`.
-PairRates pair_rates(std::span<const std::int32_t> anchors, View<const std::int32_t, 1> queue, const Csr& out, const Csr& back) {
+PairRates pair_rates(std::span<const std::int32_t> anchors, View<const std::int32_t, 1> queue, const Csr& out,
+                     const Csr& back) {
   std::vector<std::int32_t> stamp(static_cast<std::size_t>(out.rows), -1);
   std::int64_t own = 0, others = 0, near = 0;
   for (std::size_t a = 0; a < anchors.size(); ++a) {
@@ -79,7 +81,8 @@ double uniformity(View<const T, 2> rows) {
 }
 
 template <class T>
-HopStatistics hop_statistics(const StepResult<T>& step, const NegativeQueues<T>& queues, const HopBatch& batch, const HopSampler& graph) {
+HopStatistics hop_statistics(const StepResult<T>& step, const NegativeQueues<T>& queues, const HopBatch& batch,
+                             const HopSampler& graph) {
   GALREC_CHECK(batch.hops == HopSet::kAll && step.embeddings, "hop statistics need the prompts of all hops");
   HopStatistics s;
   s.loss = step.nce;
@@ -111,7 +114,9 @@ HopStatistics hop_statistics(const StepResult<T>& step, const NegativeQueues<T>&
 
 template double uniformity(View<const float, 2>);
 template double uniformity(View<const double, 2>);
-template HopStatistics hop_statistics(const StepResult<float>&, const NegativeQueues<float>&, const HopBatch&, const HopSampler&);
-template HopStatistics hop_statistics(const StepResult<double>&, const NegativeQueues<double>&, const HopBatch&, const HopSampler&);
+template HopStatistics hop_statistics(const StepResult<float>&, const NegativeQueues<float>&, const HopBatch&,
+                                      const HopSampler&);
+template HopStatistics hop_statistics(const StepResult<double>&, const NegativeQueues<double>&, const HopBatch&,
+                                      const HopSampler&);
 
 }  // namespace galrec::gal

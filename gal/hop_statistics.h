@@ -14,18 +14,20 @@ namespace galrec::gal {
 
 struct HopStatistics {
   std::array<double, kTerms> loss{};
-  std::array<double, kTerms> alignment{};           ///< mean cosine of the positive pairs
-  std::array<double, kTerms> accuracy{};            ///< share of anchors whose positive beats every negative
-  std::array<double, kTerms> saturation{};          ///< mean softmax probability of the positive
-  std::array<double, data::kHops> uniformity{};     ///< log mean exp(-2 |x - y|^2) over pairs of unit vectors (Wang & Isola 2020); 0: collapsed
-  double queue_fill = 0;                            ///< valid rows / capacity
-  double queue_age = 0;                             ///< mean number of micro-batches since a row was written
-  double own_id_rate = 0;                           ///< share of (anchor, user queue row) pairs masked as the anchor's own
-  double user_neighbour_rate = 0;                   ///< share of unmasked pairs whose users share a training item: false negatives
-  double item_neighbour_rate = 0;                   ///< share of unmasked pairs whose items share a training user
+  std::array<double, kTerms> alignment{};   ///< mean cosine of the positive pairs
+  std::array<double, kTerms> accuracy{};    ///< share of anchors whose positive beats every negative
+  std::array<double, kTerms> saturation{};  ///< mean softmax probability of the positive
+  std::array<double, data::kHops>
+      uniformity{};        ///< log mean exp(-2 |x - y|^2) over pairs of unit vectors (Wang & Isola 2020); 0: collapsed
+  double queue_fill = 0;   ///< valid rows / capacity
+  double queue_age = 0;    ///< mean number of micro-batches since a row was written
+  double own_id_rate = 0;  ///< share of (anchor, user queue row) pairs masked as the anchor's own
+  double user_neighbour_rate = 0;  ///< share of unmasked pairs whose users share a training item: false negatives
+  double item_neighbour_rate = 0;  ///< share of unmasked pairs whose items share a training user
 };
 
-/// Figures of one step. Call before the batch's own keys are pushed; costs a walk over two hops per anchor, so not every step.
+/// Figures of one step. Call before the batch's own keys are pushed; costs a walk over two hops per anchor, so not
+/// every step.
 template <class T>
 HopStatistics hop_statistics(const StepResult<T>& step, const NegativeQueues<T>& queues, const HopBatch& batch,
                              const HopSampler& graph);

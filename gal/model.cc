@@ -19,11 +19,13 @@ using autograd::Variable;
 
 template <class T>
 GalModel<T>::GalModel(ModelOptions options) : options_(std::move(options)) {
-  GALREC_CHECK(options_.text_rows >= 2 && options_.users >= 1 && options_.items >= 1 && options_.user_dim >= 1 && options_.item_dim >= 1,
-               "{} text rows, {} users of {}, {} items of {}", options_.text_rows, options_.users, options_.user_dim, options_.items,
-               options_.item_dim);
-  GALREC_CHECK(options_.t5.decoder_start_token_id == 0 && options_.t5.eos_token_id == 1, "decoder start {} and </s> {}: T5 has 0 and 1",
-               options_.t5.decoder_start_token_id, options_.t5.eos_token_id);
+  GALREC_CHECK(options_.text_rows >= 2 && options_.users >= 1 && options_.items >= 1 && options_.user_dim >= 1 &&
+                   options_.item_dim >= 1,
+               "{} text rows, {} users of {}, {} items of {}", options_.text_rows, options_.users, options_.user_dim,
+               options_.items, options_.item_dim);
+  GALREC_CHECK(options_.t5.decoder_start_token_id == 0 && options_.t5.eos_token_id == 1,
+               "decoder start {} and </s> {}: T5 has 0 and 1", options_.t5.decoder_start_token_id,
+               options_.t5.eos_token_id);
   const auto& t5 = options_.t5;
   logit_scale_ = t5.scale_decoder_outputs ? 1.0 / std::sqrt(static_cast<double>(t5.d_model)) : 1.0;
   encoder_ = std::make_unique<GraphEncoder<T>>(store_, options_, external_);
@@ -38,8 +40,10 @@ GalModel<T>::GalModel(ModelOptions options) : options_(std::move(options)) {
 template <class T>
 template <class Source>
 void GalModel<T>::copy_external(View<const Source, 2> h_user, View<const Source, 2> h_item) {
-  GALREC_CHECK(h_user.rows() == options_.users && h_user.cols() == options_.user_dim, "h_user is ({}, {})", h_user.rows(), h_user.cols());
-  GALREC_CHECK(h_item.rows() == options_.items && h_item.cols() == options_.item_dim, "h_item is ({}, {})", h_item.rows(), h_item.cols());
+  GALREC_CHECK(h_user.rows() == options_.users && h_user.cols() == options_.user_dim, "h_user is ({}, {})",
+               h_user.rows(), h_user.cols());
+  GALREC_CHECK(h_item.rows() == options_.items && h_item.cols() == options_.item_dim, "h_item is ({}, {})",
+               h_item.rows(), h_item.cols());
   const bool trainable = options_.mapping.rows == ExternalRows::kTrainable;
   const auto copy = [](View<const Source, 2> from, T* to) {
     for (std::int64_t r = 0; r < from.rows(); ++r) {
@@ -61,7 +65,8 @@ void GalModel<T>::set_external(View<const double, 2> h_user, View<const double, 
 }
 
 template <class T>
-typename GalModel<T>::Encoded GalModel<T>::encode(Tape<T>& tape, const HopBatch& batch, const layers::DropoutRates& rates) {
+typename GalModel<T>::Encoded GalModel<T>::encode(Tape<T>& tape, const HopBatch& batch,
+                                                  const layers::DropoutRates& rates) {
   Encoded e;
   e.table = encoder_->table(tape, batch);
   e.cu = tape.keep(batch.cu);
@@ -83,40 +88,43 @@ typename GalModel<T>::Encoded GalModel<T>::encode(Tape<T>& tape, const HopBatch&
 }
 
 template <class T>
-Variable<T> GalModel<T>::decode(Tape<T>& tape, const HopBatch& batch, const Encoded& encoded, int steps, const layers::DropoutRates& rates) {
+Variable<T> GalModel<T>::decode(Tape<T>& tape, const HopBatch& batch, const Encoded& encoded, int steps,
+                                const layers::DropoutRates& rates) {
   std::vector<std::int32_t> rows, cu{0};
   for (std::size_t b = 0; b < static_cast<std::size_t>(batch.samples); ++b) {
     rows.push_back(batch.start_row);
     if (steps > 1) rows.push_back(batch.target_row[b]);
     cu.push_back(static_cast<std::int32_t>(rows.size()));
   }
-  return decoder_->forward(tape, embedding(tape, encoded.table, view_of(std::as_const(rows))), tape.keep(cu), encoded.recommend_states,
-                           encoded.recommend_cu, rates);
+  return decoder_->forward(tape, embedding(tape, encoded.table, view_of(std::as_const(rows))), tape.keep(cu),
+                           encoded.recommend_states, encoded.recommend_cu, rates);
 }
 
 template <class T>
-Variable<T> GalModel<T>::recommendation_loss(Tape<T>& tape, const HopBatch& batch, const Encoded& encoded, const LossOptions& loss,
-                                             const layers::DropoutRates& rates) {
+Variable<T> GalModel<T>::recommendation_loss(Tape<T>& tape, const HopBatch& batch, const Encoded& encoded,
+                                             const LossOptions& loss, const layers::DropoutRates& rates) {
   for (std::size_t b = 0; b < batch.target.size(); ++b) {
     GALREC_CHECK(batch.target[b] >= 0, "sample {} has no target", b);
   }
   const Variable<T> head = tape.parameter(store_, head_);
   const std::int64_t first_item = static_cast<std::int64_t>(options_.text_rows) + options_.users;
   if (loss.columns == LossColumns::kItems) {
-    return linear_cross_entropy<T>(tape, decode(tape, batch, encoded, 1, rates), head, {}, view_of(std::as_const(batch.target)), logit_scale_,
-                                   {first_item, options_.items});
+    return linear_cross_entropy<T>(tape, decode(tape, batch, encoded, 1, rates), head, {},
+                                   view_of(std::as_const(batch.target)), logit_scale_, {first_item, options_.items});
   }
   std::vector<std::int32_t> targets;
   for (const auto t : batch.target) {
     targets.push_back(static_cast<std::int32_t>(first_item) + t);
     targets.push_back(options_.t5.eos_token_id);
   }
-  return linear_cross_entropy<T>(tape, decode(tape, batch, encoded, 2, rates), head, {}, view_of(std::as_const(targets)), logit_scale_);
+  return linear_cross_entropy<T>(tape, decode(tape, batch, encoded, 2, rates), head, {},
+                                 view_of(std::as_const(targets)), logit_scale_);
 }
 
 template <class T>
-StepResult<T> GalModel<T>::forward(Tape<T>& tape, const HopBatch& batch, const NegativeQueues<T>* queues, const LossOptions& loss,
-                                   const layers::DropoutRates& rates, const Keys<T>* momentum_keys) {
+StepResult<T> GalModel<T>::forward(Tape<T>& tape, const HopBatch& batch, const NegativeQueues<T>* queues,
+                                   const LossOptions& loss, const layers::DropoutRates& rates,
+                                   const Keys<T>* momentum_keys) {
   GALREC_CHECK(batch.samples >= 1, "an empty batch");
   const Encoded encoded = encode(tape, batch, rates);
   StepResult<T> result;
@@ -162,7 +170,8 @@ View<const T, 2> GalModel<T>::item_head() const {
 template <class T>
 void GalModel<T>::embedding_table(CpuContext& ctx, View<T, 2> out) const {
   const auto shared = store_.value(store_.require("shared.weight"));
-  GALREC_CHECK(out.rows() == store_.value(head_).rows() && out.cols() == shared.cols(), "({}, {})", out.rows(), out.cols());
+  GALREC_CHECK(out.rows() == store_.value(head_).rows() && out.cols() == shared.cols(), "({}, {})", out.rows(),
+               out.cols());
   for (std::int64_t r = 0; r < shared.rows(); ++r) std::copy_n(shared.row(r), shared.cols(), out.row(r));
   encoder_->map_all(ctx, out.slice_rows(options_.text_rows, options_.users),
                     out.slice_rows(static_cast<std::int64_t>(options_.text_rows) + options_.users, options_.items));

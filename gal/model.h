@@ -20,14 +20,14 @@ namespace galrec::gal {
 
 template <class T>
 struct StepResult {
-  autograd::Variable<T> loss;                ///< (1,1)
-  double l0 = 0;                             ///< cross-entropy of the recommendation
-  std::array<double, kTerms> nce{};          ///< L1u L1i L2u L2i L3u L3i, before their weights
-  std::array<double, kTerms> accuracy{};     ///< share of anchors whose positive beats the hardest queue row
-  std::array<double, kTerms> saturation{};   ///< mean probability of the positive: 1 means nothing is left to learn
-  std::array<TermRows<T>, kTerms> rows{};    ///< per anchor, on the tape
-  View<const T, 2> embeddings;               ///< (samples * 6, d) pooled, not normalised; empty for HopSet::kRecommendOnly
-  Keys<T> query_keys;                        ///< unit rows of u0, u2, i0, i2 for QueueEncoder::kQuery; empty without the losses
+  autograd::Variable<T> loss;               ///< (1,1)
+  double l0 = 0;                            ///< cross-entropy of the recommendation
+  std::array<double, kTerms> nce{};         ///< L1u L1i L2u L2i L3u L3i, before their weights
+  std::array<double, kTerms> accuracy{};    ///< share of anchors whose positive beats the hardest queue row
+  std::array<double, kTerms> saturation{};  ///< mean probability of the positive: 1 means nothing is left to learn
+  std::array<TermRows<T>, kTerms> rows{};   ///< per anchor, on the tape
+  View<const T, 2> embeddings;  ///< (samples * 6, d) pooled, not normalised; empty for HopSet::kRecommendOnly
+  Keys<T> query_keys;           ///< unit rows of u0, u2, i0, i2 for QueueEncoder::kQuery; empty without the losses
 };
 
 template <class T>
@@ -52,17 +52,18 @@ class GalModel {
   /// T5 weights from a Hugging Face folder (or file), the head's text rows from its head or, tied, its embedding; then
   /// initialize_ids(). DataError naming what does not fit.
   void load_pretrained(CpuContext& ctx, const std::filesystem::path& folder, std::uint64_t seed);
-  /// g random, rescaled so that embedded ids have the root mean square of `shared` (methods.md row 19); head rows of ids
-  /// d^-1/2 times their embedding, or random (row 17).
+  /// g random, rescaled so that embedded ids have the root mean square of `shared` (methods.md row 19); head rows of
+  /// ids d^-1/2 times their embedding, or random (row 17).
   void initialize_ids(CpuContext& ctx, std::uint64_t seed);
 
-  /// The loss of a batch. HopSet::kRecommendOnly: the cross-entropy alone; `queues` may then be null. `momentum_keys` are
-  /// this batch's, for Positive::kMomentum. The batch may change once this returns.
+  /// The loss of a batch. HopSet::kRecommendOnly: the cross-entropy alone; `queues` may then be null. `momentum_keys`
+  /// are this batch's, for Positive::kMomentum. The batch may change once this returns.
   StepResult<T> forward(autograd::Tape<T>& tape, const HopBatch& batch, const NegativeQueues<T>* queues,
-                        const LossOptions& loss, const layers::DropoutRates& rates, const Keys<T>* momentum_keys = nullptr);
+                        const LossOptions& loss, const layers::DropoutRates& rates,
+                        const Keys<T>* momentum_keys = nullptr);
 
-  /// Decoder state of each sample's u2 prompt at the first step, times logit_scale: (samples, d). Scores of all items are
-  /// its product with item_head().
+  /// Decoder state of each sample's u2 prompt at the first step, times logit_scale: (samples, d). Scores of all items
+  /// are its product with item_head().
   autograd::Variable<T> rank_states(autograd::Tape<T>& tape, const HopBatch& batch,
                                     const layers::DropoutRates& rates = layers::DropoutRates::none());
   View<const T, 2> item_head() const;  // (items, d)

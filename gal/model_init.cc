@@ -37,8 +37,8 @@ void multiply(View<T, 2> x, double factor) {
 template <class T>
 void GalModel<T>::initialize(CpuContext& ctx, std::uint64_t seed) {
   layers::init_t5(store_, options_.t5, seed);
-  // Hugging Face draws an untied head as wide as the embedding, N(0,1), which makes logits of width sqrt(d). A head that
-  // has nothing to keep starts at logits of width 1.
+  // Hugging Face draws an untied head as wide as the embedding, N(0,1), which makes logits of width sqrt(d). A head
+  // that has nothing to keep starts at logits of width 1.
   multiply(store_.value(head_), 1.0 / (std::sqrt(static_cast<double>(options_.t5.d_model)) * logit_scale_));
   initialize_ids(ctx, seed);
 }
@@ -53,14 +53,15 @@ void GalModel<T>::load_pretrained(CpuContext& ctx, const std::filesystem::path& 
   layers::load_t5(source, source_folder);
   const auto shared = source.value(t5.shared_id());
   if (shared.rows() < options_.text_rows || shared.cols() != options_.t5.d_model) {
-    throw DataError(fmt::format("{}: shared.weight: got shape [{}, {}], expected at least {} rows of {}", name, shared.rows(), shared.cols(),
-                                options_.text_rows, options_.t5.d_model));
+    throw DataError(fmt::format("{}: shared.weight: got shape [{}, {}], expected at least {} rows of {}", name,
+                                shared.rows(), shared.cols(), options_.text_rows, options_.t5.d_model));
   }
   for (const auto& span : store_.spans()) {
     if (!span.name.starts_with("encoder.") && !span.name.starts_with("decoder.")) continue;
     const auto from = source.find(span.name);
     if (from < 0 || source.span(from).shape != span.shape) {
-      throw DataError(fmt::format("{}: {}: expected shape {}, the configured model's", name, span.name, data::shape_text(span.shape)));
+      throw DataError(fmt::format("{}: {}: expected shape {}, the configured model's", name, span.name,
+                                  data::shape_text(span.shape)));
     }
     std::copy_n(source.value(from).data, span.size, store_.value(store_.require(span.name)).data);
   }
@@ -84,11 +85,13 @@ void GalModel<T>::initialize_ids(CpuContext& ctx, std::uint64_t seed) {
   }
   Buffer<T> users(static_cast<std::int64_t>(options_.users) * options_.t5.d_model);
   Buffer<T> items(static_cast<std::int64_t>(options_.items) * options_.t5.d_model);
-  const auto user_rows = users.view(options_.users, options_.t5.d_model), item_rows = items.view(options_.items, options_.t5.d_model);
+  const auto user_rows = users.view(options_.users, options_.t5.d_model),
+             item_rows = items.view(options_.items, options_.t5.d_model);
   encoder_->map_all(ctx, user_rows, item_rows);
   const double width = root_mean_square<T>(store_.value(store_.require("shared.weight")));
   GALREC_CHECK(width > 0, "shared.weight is all zero: initialise or load it first");
-  for (const auto& [g, rows] : {std::pair{std::string("g_user"), user_rows}, std::pair{std::string("g_item"), item_rows}}) {
+  for (const auto& [g, rows] :
+       {std::pair{std::string("g_user"), user_rows}, std::pair{std::string("g_item"), item_rows}}) {
     const double now = root_mean_square<T>(rows);
     if (!(now > 0)) throw DataError(fmt::format("{}: the external vectors are all zero, expected some that differ", g));
     // The biases are zero, so scaling the last weight scales the output.
@@ -104,7 +107,8 @@ void GalModel<T>::initialize_ids(CpuContext& ctx, std::uint64_t seed) {
     auto ids = head.slice_rows(first, head.rows() - first);
     PhiloxStream stream(key);
     for (std::int64_t r = 0; r < ids.rows(); ++r) {
-      for (std::int64_t c = 0; c < ids.cols(); ++c) ids(r, c) = static_cast<T>(static_cast<float>(head_scale * width * stream.normal()));
+      for (std::int64_t c = 0; c < ids.cols(); ++c)
+        ids(r, c) = static_cast<T>(static_cast<float>(head_scale * width * stream.normal()));
     }
     return;
   }

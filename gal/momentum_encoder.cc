@@ -32,7 +32,8 @@ void MomentumEncoder<T>::copy_from(const GalModel<T>& model) {
 }
 
 template <class T>
-Keys<T> MomentumEncoder<T>::encode(autograd::Tape<T>& tape, const HopBatch& batch, const layers::DropoutRates& rates, Similarity similarity) {
+Keys<T> MomentumEncoder<T>::encode(autograd::Tape<T>& tape, const HopBatch& batch, const layers::DropoutRates& rates,
+                                   Similarity similarity) {
   GALREC_CHECK(batch.hops == HopSet::kAll, "keys need the prompts of all hops");
   tokens_.clear();
   cu_.assign(1, 0);
@@ -51,7 +52,8 @@ Keys<T> MomentumEncoder<T>::encode(autograd::Tape<T>& tape, const HopBatch& batc
   Keys<T> keys;
   for (int q = 0; q < kQueues; ++q) {
     const auto rows = tape.arena().template matrix<T>(batch.samples, pooled.cols());
-    for (std::int64_t b = 0; b < batch.samples; ++b) std::copy_n(pooled.value().row(b * kQueues + q), pooled.cols(), rows.row(b));
+    for (std::int64_t b = 0; b < batch.samples; ++b)
+      std::copy_n(pooled.value().row(b * kQueues + q), pooled.cols(), rows.row(b));
     keys.rows[static_cast<std::size_t>(q)] = rows;
   }
   return keys;

@@ -25,7 +25,8 @@ class MomentumEncoder {
 
   /// Keys of the hops u0, u2, i0 and i2 of a HopSet::kAll batch: unit rows (as they are for Similarity::kDot) that live
   /// until the tape is reset. The caller resets the tape: Recording::kOff, or kOn with a key where `rates` drop.
-  Keys<T> encode(autograd::Tape<T>& tape, const HopBatch& batch, const layers::DropoutRates& rates = layers::DropoutRates::none(),
+  Keys<T> encode(autograd::Tape<T>& tape, const HopBatch& batch,
+                 const layers::DropoutRates& rates = layers::DropoutRates::none(),
                  Similarity similarity = Similarity::kCosine);
 
  private:

@@ -12,7 +12,9 @@ namespace galrec::gal {
 namespace {
 constexpr std::uint32_t kStreamFill = 0x67000030u;
 constexpr std::array<Queue, kQueues> kAllQueues{Queue::kU0, Queue::kU2, Queue::kI0, Queue::kI2};
-std::size_t at(Queue q) { return static_cast<std::size_t>(q); }
+std::size_t at(Queue q) {
+  return static_cast<std::size_t>(q);
+}
 }  // namespace
 
 std::string_view queue_name(Queue q) {
@@ -63,12 +65,13 @@ View<const std::int32_t, 1> NegativeQueues<T>::ids(Queue q) const {
 }
 
 template <class T>
-void NegativeQueues<T>::push(const Keys<T>& keys, std::span<const std::int32_t> users, std::span<const std::int32_t> items) {
+void NegativeQueues<T>::push(const Keys<T>& keys, std::span<const std::int32_t> users,
+                             std::span<const std::int32_t> items) {
   const auto n = static_cast<std::int64_t>(users.size());
   GALREC_CHECK(static_cast<std::int64_t>(items.size()) == n, "{} users and {} items", n, items.size());
   for (const auto q : kAllQueues) {
-    GALREC_CHECK(keys[q].rows() == n && keys[q].cols() == d_, "keys {} are ({}, {}), expected ({}, {})", queue_name(q), keys[q].rows(),
-                 keys[q].cols(), n, d_);
+    GALREC_CHECK(keys[q].rows() == n && keys[q].cols() == d_, "keys {} are ({}, {}), expected ({}, {})", queue_name(q),
+                 keys[q].rows(), keys[q].cols(), n, d_);
   }
   ++pushes_;
   for (std::int64_t b = 0; b < n; ++b) {
@@ -108,8 +111,8 @@ template <class T>
 void NegativeQueues<T>::load(const data::CheckpointReader& reader) {
   const auto require_shape = [&](const std::string& name, const std::vector<std::int64_t>& shape) {
     if (reader.info(name).shape != shape) {
-      throw DataError(fmt::format("{}: {}: got shape {}, expected {}", reader.name(), name, data::shape_text(reader.info(name).shape),
-                                  data::shape_text(shape)));
+      throw DataError(fmt::format("{}: {}: got shape {}, expected {}", reader.name(), name,
+                                  data::shape_text(reader.info(name).shape), data::shape_text(shape)));
     }
   };
   const auto read_ids = [&](const std::string& name, std::int64_t n) {
@@ -122,10 +125,12 @@ void NegativeQueues<T>::load(const data::CheckpointReader& reader) {
     require_shape(name, {capacity_, d_});
     rows[at(q)] = reader.read_f64(name);
   }
-  const auto users = read_ids("queue_id.u", capacity_), items = read_ids("queue_id.i", capacity_), birth = read_ids("queue_birth", capacity_);
+  const auto users = read_ids("queue_id.u", capacity_), items = read_ids("queue_id.i", capacity_),
+             birth = read_ids("queue_birth", capacity_);
   const auto state = read_ids("queue_state", 3);
   if (state[0] < 0 || state[0] >= capacity_ || state[1] < 0 || state[1] > capacity_) {
-    throw DataError(fmt::format("{}: queue_state: got pointer {} and count {}, expected at most {}", reader.name(), state[0], state[1], capacity_));
+    throw DataError(fmt::format("{}: queue_state: got pointer {} and count {}, expected at most {}", reader.name(),
+                                state[0], state[1], capacity_));
   }
   for (const auto q : kAllQueues) std::copy(rows[at(q)].begin(), rows[at(q)].end(), rows_[at(q)].data());
   std::copy(users.begin(), users.end(), user_ids_.begin());
@@ -137,10 +142,12 @@ void NegativeQueues<T>::load(const data::CheckpointReader& reader) {
 }
 
 template <class T>
-void NegativeQueues<T>::set_state(const Keys<T>& all_rows, std::span<const std::int32_t> users, std::span<const std::int32_t> items,
-                                  std::int64_t pointer, std::int64_t count) {
-  GALREC_CHECK(static_cast<std::int64_t>(users.size()) == capacity_ && static_cast<std::int64_t>(items.size()) == capacity_);
-  GALREC_CHECK(pointer >= 0 && pointer < capacity_ && count >= 0 && count <= capacity_, "pointer {}, count {} of {}", pointer, count, capacity_);
+void NegativeQueues<T>::set_state(const Keys<T>& all_rows, std::span<const std::int32_t> users,
+                                  std::span<const std::int32_t> items, std::int64_t pointer, std::int64_t count) {
+  GALREC_CHECK(static_cast<std::int64_t>(users.size()) == capacity_ &&
+               static_cast<std::int64_t>(items.size()) == capacity_);
+  GALREC_CHECK(pointer >= 0 && pointer < capacity_ && count >= 0 && count <= capacity_, "pointer {}, count {} of {}",
+               pointer, count, capacity_);
   for (const auto q : kAllQueues) {
     GALREC_CHECK(all_rows[q].rows() == capacity_ && all_rows[q].cols() == d_, "queue {}", queue_name(q));
     for (std::int64_t r = 0; r < capacity_; ++r) std::copy_n(all_rows[q].row(r), d_, rows_[at(q)].data() + r * d_);

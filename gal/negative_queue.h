@@ -18,7 +18,9 @@ namespace galrec::gal {
 enum class Queue { kU0, kU2, kI0, kI2 };
 inline constexpr int kQueues = 4;
 std::string_view queue_name(Queue q);  ///< "u0", "u2", "i0", "i2"
-constexpr bool is_user_queue(Queue q) { return q == Queue::kU0 || q == Queue::kU2; }
+constexpr bool is_user_queue(Queue q) {
+  return q == Queue::kU0 || q == Queue::kU2;
+}
 
 /// Rows for the four queues, (samples, d) each, in the order of Queue. They live on a tape.
 template <class T>
@@ -27,7 +29,8 @@ struct Keys {
   const View<const T, 2>& operator[](Queue q) const { return rows[static_cast<std::size_t>(q)]; }
 };
 
-/// Four rings of the same capacity, written together at one pointer; the user queues share their ids, as do the item queues.
+/// Four rings of the same capacity, written together at one pointer; the user queues share their ids, as do the item
+/// queues.
 template <class T>
 class NegativeQueues {
  public:
@@ -69,8 +72,8 @@ class NegativeQueues {
   std::int64_t pointer_ = 0, count_ = 0, pushes_ = 0;
   std::array<Buffer<T>, kQueues> rows_;
   std::vector<std::int32_t> user_ids_, item_ids_;
-  std::vector<std::int64_t> birth_;                  // value of pushes_ when the row was written
-  mutable std::array<std::int64_t, 3> state_{};      // what add_to() hands out
+  std::vector<std::int64_t> birth_;              // value of pushes_ when the row was written
+  mutable std::array<std::int64_t, 3> state_{};  // what add_to() hands out
 };
 
 extern template class NegativeQueues<float>;

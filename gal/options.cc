@@ -26,7 +26,8 @@ const Names<UserVector> kUserVectors{{"prefix", UserVector::kPrefix},
                                      {"none", UserVector::kNone}};
 const Names<PrefixHistory> kPrefixHistories{{"prompt", PrefixHistory::kPrompt}, {"all", PrefixHistory::kAll}};
 const Names<LossColumns> kColumns{{"all", LossColumns::kAll}, {"items", LossColumns::kItems}};
-const Names<L1Anchor> kAnchors{{"hop2", L1Anchor::kHop2}, {"hop0", L1Anchor::kHop0}, {"symmetric", L1Anchor::kSymmetric}};
+const Names<L1Anchor> kAnchors{
+    {"hop2", L1Anchor::kHop2}, {"hop0", L1Anchor::kHop0}, {"symmetric", L1Anchor::kSymmetric}};
 const Names<Positive> kPositives{{"query", Positive::kQuery}, {"momentum", Positive::kMomentum}};
 const Names<Similarity> kSimilarities{{"cosine", Similarity::kCosine}, {"dot", Similarity::kDot}};
 const Names<Reduction> kReductions{{"sum", Reduction::kSum}, {"mean", Reduction::kMean}};
@@ -55,7 +56,8 @@ E chosen(const data::Config& config, const char* key, const Names<E>& names) {
   throw CheckError(fmt::format("{}: no choice {}", key, value));  // the schema has checked it
 }
 
-void add_int(data::ConfigSchema& schema, const char* key, std::int64_t value, double min, double max, const char* help) {
+void add_int(data::ConfigSchema& schema, const char* key, std::int64_t value, double min, double max,
+             const char* help) {
   schema.add({.name = key, .default_value = value, .help = help, .min = min, .max = max});
 }
 
@@ -63,13 +65,16 @@ void add_number(data::ConfigSchema& schema, const char* key, double value, doubl
   schema.add({.name = key, .default_value = value, .help = help, .min = min, .max = max});
 }
 
-std::int32_t int32(const data::Config& config, const char* key) { return static_cast<std::int32_t>(config.get_int(key)); }
+std::int32_t int32(const data::Config& config, const char* key) {
+  return static_cast<std::int32_t>(config.get_int(key));
+}
 
 }  // namespace
 
 void add_gal_keys(data::ConfigSchema& schema) {
   schema.add_group("sample", "Training samples and sampled neighbours");
-  add_choice(schema, "sample.unit", kUnits, "one sample per training prefix, one random cut per user and epoch, or each user's last");
+  add_choice(schema, "sample.unit", kUnits,
+             "one sample per training prefix, one random cut per user and epoch, or each user's last");
   add_choice(schema, "sample.order", kOrders, "neighbours: micro-batches of users that share items (harder negatives)");
   add_int(schema, "sample.hops", 2, 1, 2, "hops of the prompts; 1 leaves out two-hop neighbours, L1 and L2");
   add_int(schema, "sample.history", 20, 1, 64, "most recent items of a user in a prompt");
@@ -81,7 +86,8 @@ void add_gal_keys(data::ConfigSchema& schema) {
   add_choice(schema, "prompt.centre", kPromptCentres, "whether one- and two-hop prompts name their own user or item");
 
   schema.add_group("loss", "The objective");
-  add_choice(schema, "loss.columns", kColumns, "cross-entropy of [item, </s>] over all columns, or of the item over items");
+  add_choice(schema, "loss.columns", kColumns,
+             "cross-entropy of [item, </s>] over all columns, or of the item over items");
   add_number(schema, "loss.tau", 0.1, 1e-4, 100, "temperature of the contrastive losses");
   add_number(schema, "loss.l1", 0.1, 0, 1e6, "weight of L1 (2-hop and 0-hop)");
   add_number(schema, "loss.l2", 0.1, 0, 1e6, "weight of L2 (2-hop and the other side's 1-hop)");
@@ -101,15 +107,18 @@ void add_gal_keys(data::ConfigSchema& schema) {
   add_choice(schema, "momentum.dropout", kSwitch, "dropout in the key encoder");
 
   schema.add_group("external", "Vectors of users and items from another model");
-  add_choice(schema, "external.user_vector", kUserVectors, "the own user's vector: from the prompt's history, or from all of training");
+  add_choice(schema, "external.user_vector", kUserVectors,
+             "the own user's vector: from the prompt's history, or from all of training");
   add_number(schema, "external.user_drop", 0.5, 0, 1, "static_drop: share of samples without the own user's token");
-  add_choice(schema, "external.prefix_history", kPrefixHistories, "items of a prefix vector: the prompt's, or all before the target");
+  add_choice(schema, "external.prefix_history", kPrefixHistories,
+             "items of a prefix vector: the prompt's, or all before the target");
   add_choice(schema, "external.mapping", kMappings, "g: linear with bias, or two layers with GELU");
   add_choice(schema, "external.rows", kRows, "whether the vectors themselves train");
 
   add_choice(schema, "pooling", kPoolings, "a prompt's embedding from its final encoder states");
   add_choice(schema, "head.init", kHeadInits, "head rows of users and items: their embeddings times d^-1/2, or random");
-  add_int(schema, "tokens.text_rows", 0, 0, 1 << 24, "embedding rows before the first id token; 0: all of the checkpoint's (T5: 32128)");
+  add_int(schema, "tokens.text_rows", 0, 0, 1 << 24,
+          "embedding rows before the first id token; 0: all of the checkpoint's (T5: 32128)");
 }
 
 GalOptions GalOptions::from_config(const data::Config& config) {

@@ -1,6 +1,6 @@
 #pragma once
-// The choices of graph-aware learning. Each ambiguity of the paper is one key; docs/ambiguities.md lists them with their
-// rows. Defaults are the paper's equations, as the table settles them.
+// The choices of graph-aware learning. Each ambiguity of the paper is one key; docs/ambiguities.md lists them with
+// their rows. Defaults are the paper's equations, as the table settles them.
 
 #include <cstdint>
 #include <string>
@@ -13,27 +13,27 @@ namespace galrec::gal {
 enum class SampleUnit { kPrefix, kCut, kLast };
 /// kNeighbours puts samples of users that share items next to each other, so that the queues hold harder negatives.
 enum class SampleOrder { kRandom, kNeighbours };
-enum class ItemCentre { kHistory, kTarget };   ///< which item is i0
-enum class OwnUser { kExclude, kKeep };        ///< whether the sample's user may stand among the neighbours of i0
-enum class PromptCentre { kKeep, kDrop };      ///< whether one- and two-hop prompts name their own node
+enum class ItemCentre { kHistory, kTarget };  ///< which item is i0
+enum class OwnUser { kExclude, kKeep };       ///< whether the sample's user may stand among the neighbours of i0
+enum class PromptCentre { kKeep, kDrop };     ///< whether one- and two-hop prompts name their own node
 enum class UserVector { kPrefix, kStatic, kStaticDrop, kNone };
-enum class PrefixHistory { kPrompt, kAll };    ///< items of a prefix vector: those of the prompt, or all before the cut
+enum class PrefixHistory { kPrompt, kAll };  ///< items of a prefix vector: those of the prompt, or all before the cut
 
 /// Keys sample.*, prompt.centre, loss.i0 and external.user_vector: everything that decides what a prompt holds.
 struct SamplingOptions {
   SampleUnit unit = SampleUnit::kPrefix;
   SampleOrder order = SampleOrder::kRandom;
-  std::int32_t hops = 2;             ///< 1: no two-hop neighbours in the prompts, and L3 alone remains
-  std::int32_t history = 20;         ///< most recent items of a user
-  std::int32_t users_per_item = 8;   ///< two-hop users drawn for each history item
-  std::int32_t item_users = 20;      ///< one-hop users of an item
-  std::int32_t items_per_user = 8;   ///< two-hop items drawn for each of those users
-  std::int32_t max_tokens = 512;     ///< of one prompt; two-hop neighbours are cut off first
+  std::int32_t hops = 2;            ///< 1: no two-hop neighbours in the prompts, and L3 alone remains
+  std::int32_t history = 20;        ///< most recent items of a user
+  std::int32_t users_per_item = 8;  ///< two-hop users drawn for each history item
+  std::int32_t item_users = 20;     ///< one-hop users of an item
+  std::int32_t items_per_user = 8;  ///< two-hop items drawn for each of those users
+  std::int32_t max_tokens = 512;    ///< of one prompt; two-hop neighbours are cut off first
   OwnUser own_user = OwnUser::kExclude;
   ItemCentre i0 = ItemCentre::kHistory;
   PromptCentre centre = PromptCentre::kKeep;
   UserVector user_vector = UserVector::kPrefix;
-  double user_drop = 0.5;            ///< share of samples without the own user token under kStaticDrop
+  double user_drop = 0.5;  ///< share of samples without the own user token under kStaticDrop
   PrefixHistory prefix_history = PrefixHistory::kPrompt;
 };
 
@@ -41,14 +41,14 @@ enum class LossColumns { kAll, kItems };
 enum class L1Anchor { kHop2, kHop0, kSymmetric };
 enum class Positive { kQuery, kMomentum };
 enum class Similarity { kCosine, kDot };
-enum class Reduction { kSum, kMean };          ///< of a user and an item term
-enum class InBatch { kOff, kOn };              ///< other samples' positives, without gradient, join the queue
+enum class Reduction { kSum, kMean };  ///< of a user and an item term
+enum class InBatch { kOff, kOn };      ///< other samples' positives, without gradient, join the queue
 
 /// Keys loss.*, l1.anchor, queue.in_batch.
 struct LossOptions {
   LossColumns columns = LossColumns::kAll;
   double tau = 0.1;
-  double l1 = 0.1, l2 = 0.1, l3 = 0.1;         ///< all 0: no graph-aware learning; only u2 prompts are needed
+  double l1 = 0.1, l2 = 0.1, l3 = 0.1;  ///< all 0: no graph-aware learning; only u2 prompts are needed
   L1Anchor l1_anchor = L1Anchor::kHop2;
   Positive positive = Positive::kQuery;
   Similarity similarity = Similarity::kCosine;
@@ -71,7 +71,7 @@ struct QueueOptions {
 };
 
 enum class Pooling { kMean, kFirst, kEos };
-enum class Mapping { kLinear, kMlp };          ///< g
+enum class Mapping { kLinear, kMlp };  ///< g
 enum class ExternalRows { kFrozen, kTrainable };
 enum class HeadInit { kExternal, kRandom };
 
@@ -81,7 +81,7 @@ struct MappingOptions {
   Mapping mapping = Mapping::kLinear;
   ExternalRows rows = ExternalRows::kFrozen;
   HeadInit head_init = HeadInit::kExternal;
-  std::int32_t text_rows = 0;                  ///< 0: all rows of the checkpoint's embedding
+  std::int32_t text_rows = 0;  ///< 0: all rows of the checkpoint's embedding
 };
 
 struct GalOptions {

@@ -1,11 +1,10 @@
 #include "gal/parity.h"
 
 #include <algorithm>
-#include <map>
+#include <array>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "autograd/optimizer.h"
@@ -18,6 +17,7 @@
 #include "gal/negative_queue.h"
 #include "kernels/common/check.h"
 #include "layers/hf_folder.h"
+#include "layers/parity_judge.h"
 
 namespace galrec::gal {
 
@@ -25,7 +25,7 @@ namespace {
 
 using autograd::Recording;
 using layers::ParityReport;
-using layers::ParityTolerance;
+using layers::ParityRun;
 
 /// step.json.
 struct Step {
@@ -59,19 +59,21 @@ Step read_step(const std::filesystem::path& path) {
   } catch (const nlohmann::json::exception& e) {
     throw DataError(fmt::format("{}: {}: {}", path.string(), key, e.what()));
   }
-  if (s.text_tokens < 2 || s.users < 1 || s.items < 1 || !(s.tau > 0) || s.capacity < 1 || s.count < 0 || s.count > s.capacity ||
-      s.pointer < 0 || s.pointer >= s.capacity) {
-    throw DataError(fmt::format("{}: got {} text tokens, {} users, {} items, tau {}, a queue of {} with {} rows and pointer {}, expected "
-                                "positive sizes and a queue that holds its rows and pointer",
-                                path.string(), s.text_tokens, s.users, s.items, s.tau, s.capacity, s.count, s.pointer));
+  if (s.text_tokens < 2 || s.users < 1 || s.items < 1 || !(s.tau > 0) || s.capacity < 1 || s.count < 0 ||
+      s.count > s.capacity || s.pointer < 0 || s.pointer >= s.capacity) {
+    throw DataError(fmt::format(
+        "{}: got {} text tokens, {} users, {} items, tau {}, a queue of {} with {} rows and pointer {}, expected "
+        "positive sizes and a queue that holds its rows and pointer",
+        path.string(), s.text_tokens, s.users, s.items, s.tau, s.capacity, s.count, s.pointer));
   }
   return s;
 }
 
-void require_shape(const data::CheckpointReader& file, const std::string& tensor, const std::vector<std::int64_t>& shape) {
+void require_shape(const data::CheckpointReader& file, const std::string& tensor,
+                   const std::vector<std::int64_t>& shape) {
   if (file.info(tensor).shape != shape) {
-    throw DataError(fmt::format("{}: {}: got shape {}, expected {}", file.name(), tensor, data::shape_text(file.info(tensor).shape),
-                                data::shape_text(shape)));
+    throw DataError(fmt::format("{}: {}: got shape {}, expected {}", file.name(), tensor,
+                                data::shape_text(file.info(tensor).shape), data::shape_text(shape)));
   }
 }
 
@@ -80,7 +82,8 @@ std::vector<std::int32_t> read_ids(const data::CheckpointReader& file, const std
   std::vector<std::int32_t> ids(wide.size());
   for (std::size_t i = 0; i < wide.size(); ++i) {
     ids[i] = static_cast<std::int32_t>(wide[i]);
-    if (ids[i] != wide[i]) throw DataError(fmt::format("{}: {}: got {}, expected a 32-bit number", file.name(), tensor, wide[i]));
+    if (ids[i] != wide[i])
+      throw DataError(fmt::format("{}: {}: got {}, expected a 32-bit number", file.name(), tensor, wide[i]));
   }
   return ids;
 }
@@ -93,13 +96,9 @@ std::vector<double> doubles(View<const T, 2> x) {
   return out;
 }
 
-std::vector<std::int64_t> longs(View<const std::int32_t, 1> x) { return {x.data, x.data + x.extent(0)}; }
-
-/// Everything that one step computes, by the names under which fixtures record it.
-struct Results {
-  std::map<std::string, std::vector<double>> values;
-  std::map<std::string, std::vector<std::int64_t>> integers;
-};
+std::vector<std::int64_t> longs(View<const std::int32_t, 1> x) {
+  return {x.data, x.data + x.extent(0)};
+}
 
 constexpr std::array<Queue, kQueues> kAllQueues{Queue::kU0, Queue::kU2, Queue::kI0, Queue::kI2};
 
@@ -142,32 +141,43 @@ void load_model(GalModel<T>& model, MomentumEncoder<T>& momentum, const data::Ch
 }
 
 template <class T>
-void add_parameters(Results& out, const std::string& prefix, const autograd::ParameterStore<T>& store) {
-  for (const auto& span : store.spans()) out.values[prefix + span.name] = doubles<T>(store.value(store.require(span.name)));
+void add_parameters(ParityRun& out, const std::string& prefix, const autograd::ParameterStore<T>& store) {
+  for (const auto& span : store.spans())
+    out.values[prefix + span.name] = doubles<T>(store.value(store.require(span.name)));
 }
 
+/// The step, with all that it computes by the names under which fixtures record it.
 template <class T>
-Results run_step(const std::filesystem::path& folder, const Step& step) {
+ParityRun run_step(const std::filesystem::path& folder, const Step& step, layers::ParityProbe probe) {
   const data::CheckpointReader weights(folder / "model.safetensors"), recorded(folder / "batch.safetensors");
   const auto config_path = folder / "config.json";
   const auto t5 = layers::T5Config::from_json_text(data::read_file(config_path), config_path.string());
   for (const char* h : {"h_user", "h_item"}) {
-    if (weights.info(h).shape.size() != 2) throw DataError(fmt::format("{}: {}: expected two dimensions", weights.name(), h));
+    if (weights.info(h).shape.size() != 2)
+      throw DataError(fmt::format("{}: {}: expected two dimensions", weights.name(), h));
   }
   const std::int64_t user_dim = weights.info("h_user").shape[1], item_dim = weights.info("h_item").shape[1];
   require_shape(weights, "h_user", {step.users, user_dim});
   require_shape(weights, "h_item", {step.items, item_dim});
 
-  GalModel<T> model({.t5 = t5, .text_rows = step.text_tokens, .users = step.users, .items = step.items, .user_dim = user_dim,
-                     .item_dim = item_dim, .mapping = {}});
+  GalModel<T> model({.t5 = t5,
+                     .text_rows = step.text_tokens,
+                     .users = step.users,
+                     .items = step.items,
+                     .user_dim = user_dim,
+                     .item_dim = item_dim,
+                     .mapping = {}});
   const auto h_user = weights.read_f64("h_user"), h_item = weights.read_f64("h_item");
   model.set_external(view_of(h_user, step.users, user_dim), view_of(h_item, step.items, item_dim));
   MomentumEncoder<T> momentum(model);
   load_model(model, momentum, weights);
+  layers::perturb_parameters(model.parameters(), probe);
+  layers::perturb_parameters(momentum.parameters(), probe);
   auto queues = read_queues<T>(recorded, step, t5.d_model);
   const data::IdTokens ids(step.text_tokens, step.users, step.items);
-  const auto batch = batch_from_joint_tokens(read_ids(recorded, "ids"), read_ids(recorded, "lengths"), read_ids(recorded, "user"),
-                                             read_ids(recorded, "item"), read_ids(recorded, "target"), ids, recorded.name().c_str());
+  const auto batch =
+      batch_from_joint_tokens(read_ids(recorded, "ids"), read_ids(recorded, "lengths"), read_ids(recorded, "user"),
+                              read_ids(recorded, "item"), read_ids(recorded, "target"), ids, recorded.name().c_str());
 
   CpuContext ctx;
   autograd::Tape<T> tape{Device(ctx)}, key_tape{Device(ctx)};
@@ -184,10 +194,11 @@ Results run_step(const std::filesystem::path& folder, const Step& step) {
   tape.backward(result.loss);
   model.parameters().finish_gradients();
 
-  Results out;
+  ParityRun out;
   out.values["embeddings"] = doubles<T>(result.embeddings);
   out.values["L0"] = {result.l0};
-  for (int k = 0; k < kTerms; ++k) out.values[std::string(term_name(static_cast<Term>(k)))] = {result.nce[static_cast<std::size_t>(k)]};
+  for (int k = 0; k < kTerms; ++k)
+    out.values[std::string(term_name(static_cast<Term>(k)))] = {result.nce[static_cast<std::size_t>(k)]};
   out.values["loss"] = doubles<T>(result.loss.value());
   for (const auto& span : model.parameters().spans()) {
     out.values["grad." + span.name] = doubles<T>(model.parameters().gradient(model.parameters().require(span.name)));
@@ -209,39 +220,21 @@ Results run_step(const std::filesystem::path& folder, const Step& step) {
   return out;
 }
 
-ParityReport compare(const Results& ours, const data::CheckpointReader& expected, const Step& step, const ParityTolerance& tolerance) {
-  ParityReport report;
-  for (const auto& [name, info] : expected.tensors()) {
-    if (const auto found = ours.integers.find(name); found != ours.integers.end()) {
-      report.compare_equal(name, found->second, expected.read_i64(name));
-      continue;
-    }
-    const auto found = ours.values.find(name);
-    if (found == ours.values.end()) throw DataError(fmt::format("{}: {}: a step computes no such tensor", expected.name(), name));
-    const auto recorded = expected.read_f64(name);
-    constexpr std::string_view kUpdated = "updated.", kMomentum = "updated.momentum.";
-    if (name.starts_with(kUpdated)) {
-      const bool average = name.starts_with(kMomentum);
-      const std::string gradient = "grad." + name.substr(average ? kMomentum.size() : kUpdated.size());
-      layers::AdamAllowance allowance{.lr = step.lr, .steps = 1, .gradient_tolerance = tolerance.gradient, .share = average ? 1 - step.momentum : 1.0};
-      const auto first = expected.contains(gradient) ? expected.read_f64(gradient) : std::vector<double>();
-      report.compare_updated(name, found->second, recorded, first, tolerance.updated, allowance);
-    } else {
-      report.compare(name, found->second, recorded, name.starts_with("grad") ? tolerance.gradient : tolerance.value);
-    }
-  }
-  return report;
-}
-
 }  // namespace
 
-bool is_gal_parity_folder(const std::filesystem::path& folder) { return std::filesystem::exists(folder / "step.json"); }
+bool is_gal_parity_folder(const std::filesystem::path& folder) {
+  return std::filesystem::exists(folder / "step.json");
+}
 
 ParityReport run_gal_parity(const std::filesystem::path& folder, layers::ParityPrecision precision) {
   const Step step = read_step(folder / "step.json");
-  const data::CheckpointReader expected(folder / "expected.safetensors");
-  const Results ours = precision == layers::ParityPrecision::kDouble ? run_step<double>(folder, step) : run_step<float>(folder, step);
-  return compare(ours, expected, step, ParityTolerance::of(precision));
+  const auto recorded = data::SafetensorsFile::open(folder / "expected.safetensors");
+  const auto exact = [&](layers::ParityProbe probe) { return run_step<double>(folder, step, probe); };
+  const ParityRun ours = precision == layers::ParityPrecision::kDouble ? exact(0) : run_step<float>(folder, step, 0);
+  const layers::ParityUpdate updates[] = {
+      {.prefix = "updated.", .allowance = {.lr = step.lr}},
+      {.prefix = "updated.momentum.", .allowance = {.lr = step.lr, .share = 1 - step.momentum}}};
+  return layers::judge_parity(recorded, ours, exact, precision, updates);
 }
 
 }  // namespace galrec::gal

@@ -13,16 +13,26 @@ std::int32_t append_prompt(std::vector<std::int32_t>& tokens, const data::Compil
   bool has_users = false, has_items = false;
   for (const auto& segment : prompt.segments) {
     switch (segment.slot) {
-      case data::Slot::kLiteral: fixed += static_cast<std::int64_t>(segment.tokens.size()); break;
-      case data::Slot::kUser: fixed += slots.user >= 0; break;
-      case data::Slot::kItem: fixed += slots.item >= 0; break;
-      case data::Slot::kUsers: has_users = true; break;
-      case data::Slot::kItems: has_items = true; break;
+      case data::Slot::kLiteral:
+        fixed += static_cast<std::int64_t>(segment.tokens.size());
+        break;
+      case data::Slot::kUser:
+        fixed += slots.user >= 0;
+        break;
+      case data::Slot::kItem:
+        fixed += slots.item >= 0;
+        break;
+      case data::Slot::kUsers:
+        has_users = true;
+        break;
+      case data::Slot::kItems:
+        has_items = true;
+        break;
     }
   }
   if (fixed > max_tokens) {
-    throw UsageError(fmt::format("sample.max_tokens: got {}, expected at least {}, the fixed text of prompt {}", max_tokens, fixed,
-                                 data::hop_name(hop)));
+    throw UsageError(fmt::format("sample.max_tokens: got {}, expected at least {}, the fixed text of prompt {}",
+                                 max_tokens, fixed, data::hop_name(hop)));
   }
   const std::int64_t room = max_tokens - fixed;
   // The near list goes first: {items} of a user, {users} of an item.
@@ -36,15 +46,21 @@ std::int32_t append_prompt(std::vector<std::int32_t>& tokens, const data::Compil
   const std::size_t before = tokens.size();
   for (const auto& segment : prompt.segments) {
     switch (segment.slot) {
-      case data::Slot::kLiteral: tokens.insert(tokens.end(), segment.tokens.begin(), segment.tokens.end()); break;
+      case data::Slot::kLiteral:
+        tokens.insert(tokens.end(), segment.tokens.begin(), segment.tokens.end());
+        break;
       case data::Slot::kUser:
         if (slots.user >= 0) tokens.push_back(slots.user);
         break;
       case data::Slot::kItem:
         if (slots.item >= 0) tokens.push_back(slots.item);
         break;
-      case data::Slot::kUsers: tokens.insert(tokens.end(), slots.users.begin(), slots.users.begin() + users); break;
-      case data::Slot::kItems: tokens.insert(tokens.end(), slots.items.begin(), slots.items.begin() + items); break;
+      case data::Slot::kUsers:
+        tokens.insert(tokens.end(), slots.users.begin(), slots.users.begin() + users);
+        break;
+      case data::Slot::kItems:
+        tokens.insert(tokens.end(), slots.items.begin(), slots.items.begin() + items);
+        break;
     }
   }
   tokens.push_back(eos);

@@ -11,10 +11,10 @@ namespace galrec::gal {
 
 /// What goes into the slots of a template; tokens are of whatever kind the caller packs.
 struct PromptSlots {
-  std::int32_t user = -1;                 ///< token of {user}, -1: left out
-  std::int32_t item = -1;                 ///< token of {item}
-  std::span<const std::int32_t> users;    ///< tokens of {users}
-  std::span<const std::int32_t> items;    ///< tokens of {items}
+  std::int32_t user = -1;               ///< token of {user}, -1: left out
+  std::int32_t item = -1;               ///< token of {item}
+  std::span<const std::int32_t> users;  ///< tokens of {users}
+  std::span<const std::int32_t> items;  ///< tokens of {items}
 };
 
 /// Appends the prompt and `eos` to `tokens`; returns how many tokens. A prompt of more than `max_tokens` loses the last

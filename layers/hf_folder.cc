@@ -21,7 +21,8 @@ class Problems {
   void add(std::string text) { list_.push_back(std::move(text)); }
   void throw_if_any(const std::string& file) const {
     if (list_.empty()) return;
-    std::string message = fmt::format("{}: {} tensor{} not fit the model:", file, list_.size(), list_.size() == 1 ? " does" : "s do");
+    std::string message =
+        fmt::format("{}: {} tensor{} not fit the model:", file, list_.size(), list_.size() == 1 ? " does" : "s do");
     for (std::size_t i = 0; i < std::min(list_.size(), kMostNamed); ++i) message += "\n  " + list_[i];
     if (list_.size() > kMostNamed) message += fmt::format("\n  and {} more", list_.size() - kMostNamed);
     throw DataError(message);
@@ -57,12 +58,15 @@ std::map<std::string, std::string> match_names(const autograd::ParameterStore<T>
     if (info.shape != span.shape) {
       problems.add(fmt::format("{}: got shape {}, expected {}", found->second, data::shape_text(info.shape),
                                data::shape_text(span.shape)));
-    } else if (info.type == data::TensorType::kI32 || info.type == data::TensorType::kI64 || info.type == data::TensorType::kU8) {
-      problems.add(fmt::format("{}: got type {}, expected a floating-point type", found->second, data::type_name(info.type)));
+    } else if (info.type == data::TensorType::kI32 || info.type == data::TensorType::kI64 ||
+               info.type == data::TensorType::kU8) {
+      problems.add(
+          fmt::format("{}: got type {}, expected a floating-point type", found->second, data::type_name(info.type)));
     }
   }
   for (const auto& [name, info] : checkpoint.tensors()) {
-    if (!known.contains(name)) problems.add(fmt::format("{}: unknown, of shape {}", name, data::shape_text(info.shape)));
+    if (!known.contains(name))
+      problems.add(fmt::format("{}: unknown, of shape {}", name, data::shape_text(info.shape)));
   }
   problems.throw_if_any(checkpoint.name());
   return source;
@@ -90,7 +94,8 @@ void load_parameters(autograd::ParameterStore<T>& store, const data::CheckpointR
     const auto values = read_values<T>(checkpoint, found->second);
     const auto bad = std::find_if(values.begin(), values.end(), [](T x) { return !std::isfinite(x); });
     if (bad != values.end()) {
-      problems.add(fmt::format("{}: element {} is {}, expected a finite number", found->second, bad - values.begin(), *bad));
+      problems.add(
+          fmt::format("{}: element {} is {}, expected a finite number", found->second, bad - values.begin(), *bad));
     }
     std::copy(values.begin(), values.end(), store.values().data + span.offset);
   }
@@ -128,17 +133,17 @@ void save_hf_folder(const std::filesystem::path& folder, const T5Config& config,
   if (error) throw DataError(fmt::format("{}: cannot be created: {}", folder.string(), error.message()));
   save_parameters(folder / "model.safetensors", store, rules);
   data::write_file(folder / "config.json", config.to_json_text());
-  data::write_file(folder / "generation_config.json",
-                   fmt::format("{{\n  \"decoder_start_token_id\": {},\n  \"eos_token_id\": {},\n  \"pad_token_id\": {}\n}}\n",
-                               config.decoder_start_token_id, config.eos_token_id, config.pad_token_id));
+  data::write_file(
+      folder / "generation_config.json",
+      fmt::format("{{\n  \"decoder_start_token_id\": {},\n  \"eos_token_id\": {},\n  \"pad_token_id\": {}\n}}\n",
+                  config.decoder_start_token_id, config.eos_token_id, config.pad_token_id));
 }
 
-#define INSTANTIATE(T)                                                                                           \
-  template void load_parameters(autograd::ParameterStore<T>&, const data::CheckpointReader&, const LoadRules&);  \
-  template void save_parameters(const std::filesystem::path&, const autograd::ParameterStore<T>&,                \
-                                const SaveRules&);                                                               \
-  template void save_hf_folder(const std::filesystem::path&, const T5Config&,                                    \
-                               const autograd::ParameterStore<T>&, const SaveRules&);
+#define INSTANTIATE(T)                                                                                               \
+  template void load_parameters(autograd::ParameterStore<T>&, const data::CheckpointReader&, const LoadRules&);      \
+  template void save_parameters(const std::filesystem::path&, const autograd::ParameterStore<T>&, const SaveRules&); \
+  template void save_hf_folder(const std::filesystem::path&, const T5Config&, const autograd::ParameterStore<T>&,    \
+                               const SaveRules&);
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE

@@ -23,8 +23,8 @@ struct LoadRules {
   std::vector<std::string> allowed_missing;
 };
 
-/// Copies every parameter from the checkpoint (F32, F16, BF16, F64). DataError naming all tensors (at most 20) that are unknown,
-/// missing, of the wrong shape or not finite; then nothing was changed, except by values that are not finite.
+/// Copies every parameter from the checkpoint (F32, F16, BF16, F64). DataError naming all tensors (at most 20) that are
+/// unknown, missing, of the wrong shape or not finite; then nothing was changed, except by values that are not finite.
 template <class T>
 void load_parameters(autograd::ParameterStore<T>& store, const data::CheckpointReader& checkpoint,
                      const LoadRules& rules = {});

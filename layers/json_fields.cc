@@ -33,12 +33,15 @@ JsonFields::JsonFields(std::string_view text, std::string display_name)
   } catch (const nlohmann::json::exception& e) {
     throw DataError(fmt::format("{}: not JSON: {}", name_, e.what()));
   }
-  if (!impl_->object.is_object()) throw DataError(fmt::format("{}: got {}, expected a JSON object", name_, impl_->object.type_name()));
+  if (!impl_->object.is_object())
+    throw DataError(fmt::format("{}: got {}, expected a JSON object", name_, impl_->object.type_name()));
 }
 
 JsonFields::~JsonFields() = default;
 
-bool JsonFields::contains(const std::string& key) const { return impl_->find(key) != nullptr; }
+bool JsonFields::contains(const std::string& key) const {
+  return impl_->find(key) != nullptr;
+}
 
 std::int64_t JsonFields::integer(const std::string& key, std::int64_t fallback) const {
   const auto* value = impl_->find(key);

@@ -16,13 +16,14 @@ double largest_magnitude(std::span<const double> x) {
 }
 
 void check_sizes(const std::string& name, std::size_t actual, std::size_t expected) {
-  if (actual != expected) throw DataError(fmt::format("{}: {} elements are recorded, the model has {}", name, expected, actual));
+  if (actual != expected)
+    throw DataError(fmt::format("{}: {} elements are recorded, the model has {}", name, expected, actual));
 }
 
 /// The element whose error uses most of its limit; anything that is not finite uses all of it and more.
 template <class Limit>
-ParityLine judge(const std::string& name, std::span<const double> actual, std::span<const double> expected,
-                 double unit, Limit&& limit_of) {
+ParityLine judge(const std::string& name, std::span<const double> actual, std::span<const double> expected, double unit,
+                 Limit&& limit_of) {
   ParityLine line{.name = name, .max_error = 0, .tolerance = expected.empty() ? 0 : limit_of(0) / unit, .ok = true};
   double most = 0;
   for (std::size_t i = 0; i < expected.size(); ++i) {
@@ -49,22 +50,22 @@ double unit_of(std::span<const double> expected) {
 }  // namespace
 
 ParityTolerance ParityTolerance::of(ParityPrecision precision) {
-  // transformers keeps RMSNorm's mean square in fp32 even in a float64 model, so the records themselves are good to
-  // about 1e-6, and rounded to fp32 on top.
-  if (precision == ParityPrecision::kDouble) return {.value = 2e-6, .gradient = 4e-6, .updated = 2e-6};
-  return {.value = 1e-4, .gradient = 1e-4, .updated = 1e-4};
+  // transformers keeps RMSNorm's mean square in fp32 even in a float64 model, so the records themselves carry one
+  // rounding of fp32 per norm and token: about as much as half an ulp in the weights. A run in fp32 rounds everywhere.
+  if (precision == ParityPrecision::kDouble) return {.value = 2e-6, .gradient = 4e-6, .updated = 2e-6, .response = 4};
+  return {.value = 1e-4, .gradient = 1e-4, .updated = 1e-4, .response = 16};
 }
 
 void ParityReport::compare(const std::string& name, std::span<const double> actual, std::span<const double> expected,
-                           double tolerance) {
+                           double tolerance, double slack) {
   check_sizes(name, actual.size(), expected.size());
   const double unit = unit_of(expected);
-  lines_.push_back(judge(name, actual, expected, unit, [&](std::size_t) { return tolerance * unit; }));
+  lines_.push_back(judge(name, actual, expected, unit, [&](std::size_t) { return tolerance * unit + slack; }));
 }
 
 void ParityReport::compare_updated(const std::string& name, std::span<const double> actual,
-                                   std::span<const double> expected, std::span<const double> gradient,
-                                   double tolerance, const AdamAllowance& allowance) {
+                                   std::span<const double> expected, std::span<const double> gradient, double tolerance,
+                                   const AdamAllowance& allowance, double slack) {
   check_sizes(name, actual.size(), expected.size());
   if (!gradient.empty()) check_sizes("gradient of " + name, gradient.size(), expected.size());
   constexpr double kSensitivity = 4;
@@ -74,7 +75,7 @@ void ParityReport::compare_updated(const std::string& name, std::span<const doub
   lines_.push_back(judge(name, actual, expected, unit, [&](std::size_t i) {
     const double g = gradient.empty() ? 0.0 : std::abs(gradient[i]);
     const double moved = delta == 0 ? 0.0 : (kSensitivity * delta >= 2 * g ? 2.0 : kSensitivity * delta / g);
-    return tolerance * unit + reach * moved;
+    return tolerance * unit + reach * moved + slack;
   }));
 }
 
@@ -92,8 +93,11 @@ bool ParityReport::ok() const {
 
 const ParityLine& ParityReport::worst() const {
   GALREC_CHECK(!lines_.empty(), "nothing was compared");
-  const auto share = [](const ParityLine& l) { return l.tolerance > 0 ? l.max_error / l.tolerance : (l.ok ? 0 : HUGE_VAL); };
-  return *std::max_element(lines_.begin(), lines_.end(), [&](const auto& a, const auto& b) { return share(a) < share(b); });
+  const auto share = [](const ParityLine& l) {
+    return l.tolerance > 0 ? l.max_error / l.tolerance : (l.ok ? 0 : HUGE_VAL);
+  };
+  return *std::max_element(lines_.begin(), lines_.end(),
+                           [&](const auto& a, const auto& b) { return share(a) < share(b); });
 }
 
 std::string ParityReport::to_text() const {
@@ -101,7 +105,8 @@ std::string ParityReport::to_text() const {
   for (const auto& l : lines_) width = std::max(width, l.name.size());
   std::string text = fmt::format("{:<{}}  {:>12}  {:>9}\n", "tensor", width, "largest error", "tolerance");
   for (const auto& l : lines_) {
-    text += fmt::format("{:<{}}  {:>13.3e}  {:>9.1e}  {}\n", l.name, width, l.max_error, l.tolerance, l.ok ? "ok" : "BEYOND");
+    text += fmt::format("{:<{}}  {:>13.3e}  {:>9.1e}  {}\n", l.name, width, l.max_error, l.tolerance,
+                        l.ok ? "ok" : "BEYOND");
   }
   return text;
 }

@@ -13,23 +13,26 @@ enum class ParityPrecision { kFloat, kDouble };
 /// One recorded tensor against ours.
 struct ParityLine {
   std::string name;
-  double max_error = 0;  // |ours - recorded| / largest |recorded| at the element that comes closest to its limit or exceeds it most
+  double max_error =
+      0;  // |ours - recorded| / largest |recorded| at the element that comes closest to its limit or exceeds it most
   double tolerance = 0;  // the limit of that element, in the same unit
   bool ok = false;
 };
 
-/// How far a tensor may be off.
+/// How far a tensor may be off, relative to its largest magnitude.
 struct ParityTolerance {
   double value;     // states, losses, logits
   double gradient;  // gradients and their norm
-  double updated;   // parameters after optimiser steps, besides the allowance of compare_updated()
+  double updated;   // parameters after optimiser steps
+  double response;  // times what half an ulp of fp32 in the weights does to the tensor (layers/parity_judge.h)
 
   static ParityTolerance of(ParityPrecision precision);
 };
 
-/// What Adam can make of an admissible gradient error. One update is lr g / (|g| + eps) at first and lr m / (sqrt(v) + eps) later: it
-/// depends on the ratio of gradients only, so that a gradient error of delta moves an element of gradient g by up to lr min(2, k delta /
-/// |g|) per step: nothing to speak of for ordinary elements, a flipped sign where |g| <= delta.
+/// What Adam can make of an admissible gradient error. One update is lr g / (|g| + eps) at first and lr m / (sqrt(v) +
+/// eps) later: it depends on the ratio of gradients only, so that a gradient error of delta moves an element of
+/// gradient g by up to lr min(2, k delta / |g|) per step: nothing to speak of for ordinary elements, a flipped sign
+/// where |g| <= delta.
 struct AdamAllowance {
   double lr = 0;
   std::int64_t steps = 1;
@@ -39,13 +42,14 @@ struct AdamAllowance {
 
 class ParityReport {
  public:
-  /// Adds a line: all elements within `tolerance` times the largest recorded magnitude, and finite. DataError naming the tensor
-  /// where the sizes differ.
+  /// Adds a line: all elements within `tolerance` times the largest recorded magnitude plus `slack`, and finite.
+  /// DataError naming the tensor where the sizes differ.
   void compare(const std::string& name, std::span<const double> actual, std::span<const double> expected,
-               double tolerance);
+               double tolerance, double slack = 0);
   /// For parameters after AdamW steps; `gradient` is the recorded first gradient (empty: it never had one).
   void compare_updated(const std::string& name, std::span<const double> actual, std::span<const double> expected,
-                       std::span<const double> gradient, double tolerance, const AdamAllowance& allowance);
+                       std::span<const double> gradient, double tolerance, const AdamAllowance& allowance,
+                       double slack = 0);
   /// Adds a line that holds or not, for integers.
   void compare_equal(const std::string& name, std::span<const std::int64_t> actual,
                      std::span<const std::int64_t> expected);

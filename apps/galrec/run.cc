@@ -3,6 +3,8 @@
 
 #include <cstdio>
 #include <exception>
+#include <filesystem>
+#include <iostream>
 #include <new>
 
 #include "apps/galrec/commands.h"
@@ -60,6 +62,8 @@ int run(int argc, const char* const* argv) {
     return 2;
   } catch (const Error& e) {
     return fail(e.what(), e.exit_code());
+  } catch (const std::filesystem::filesystem_error& e) {
+    return fail(e.what(), 3);
   } catch (const std::bad_alloc&) {
     return fail(fmt::format("out of memory ({} used at most)", data::format_bytes(data::peak_resident_bytes())), 1);
   } catch (const std::exception& e) {

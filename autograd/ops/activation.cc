@@ -83,10 +83,10 @@ Variable<T> dropout(Tape<T>& tape, Variable<T> x, double rate) {
   return y;
 }
 
-#define INSTANTIATE(T)                                                                                       \
-  template Variable<T> activation(Tape<T>&, Variable<T>, ActivationKind, double);                            \
-  template Variable<T> gated_activation(Tape<T>&, Variable<T>, Variable<T>, ActivationKind, double);         \
-  template Variable<T> gated_activation(Tape<T>&, Variable<T>, ActivationKind, double);                      \
+#define INSTANTIATE(T)                                                                               \
+  template Variable<T> activation(Tape<T>&, Variable<T>, ActivationKind, double);                    \
+  template Variable<T> gated_activation(Tape<T>&, Variable<T>, Variable<T>, ActivationKind, double); \
+  template Variable<T> gated_activation(Tape<T>&, Variable<T>, ActivationKind, double);              \
   template Variable<T> dropout(Tape<T>&, Variable<T>, double);
 INSTANTIATE(float)
 INSTANTIATE(double)

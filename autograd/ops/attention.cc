@@ -43,8 +43,16 @@ Variable<T> attention(Tape<T>& tape, Variable<T> q, Variable<T> k, Variable<T> v
                       View<const std::int32_t, 1> cu_k, Variable<T> table, const RelativeBuckets& buckets, int heads,
                       double scale, AttentionMask mask, double dropout_rate) {
   const auto o = tape.output(q.rows(), q.cols(), {q, k, v, table});
-  Saved<T> s{.q = q.value(), .k = k.value(), .v = v.value(), .o = o.value(), .lse = {}, .cu_q = cu_q, .cu_k = cu_k,
-             .table = table, .buckets = buckets, .options = {heads, scale, mask, tape.next_dropout(dropout_rate)}};
+  Saved<T> s{.q = q.value(),
+             .k = k.value(),
+             .v = v.value(),
+             .o = o.value(),
+             .lse = {},
+             .cu_q = cu_q,
+             .cu_k = cu_k,
+             .table = table,
+             .buckets = buckets,
+             .options = {heads, scale, mask, tape.next_dropout(dropout_rate)}};
   run_forward(tape, s);
   tape.record("attention", o, [&tape, q, k, v, o, s] {
     auto dq = tape.claim(q), dk = tape.claim(k), dv = tape.claim(v);
@@ -65,8 +73,15 @@ Variable<T> self_attention(Tape<T>& tape, Variable<T> qkv, View<const std::int32
   const std::int64_t inner = qkv.cols() / 3;
   const auto o = tape.output(qkv.rows(), inner, {qkv, table});
   const auto part = [inner](View<T, 2> m, std::int64_t which) { return m.slice_cols(which * inner, inner); };
-  Saved<T> s{.q = part(qkv.value(), 0), .k = part(qkv.value(), 1), .v = part(qkv.value(), 2), .o = o.value(), .lse = {},
-             .cu_q = cu, .cu_k = cu, .table = table, .buckets = buckets,
+  Saved<T> s{.q = part(qkv.value(), 0),
+             .k = part(qkv.value(), 1),
+             .v = part(qkv.value(), 2),
+             .o = o.value(),
+             .lse = {},
+             .cu_q = cu,
+             .cu_k = cu,
+             .table = table,
+             .buckets = buckets,
              .options = {heads, scale, mask, tape.next_dropout(dropout_rate)}};
   run_forward(tape, s);
   tape.record("self_attention", o, [&tape, qkv, o, s, part] {
@@ -84,8 +99,15 @@ Variable<T> cross_attention(Tape<T>& tape, Variable<T> q, Variable<T> kv, View<c
   GALREC_CHECK(kv.cols() == 2 * inner, "k and v have {} columns, q {}", kv.cols(), inner);
   const auto o = tape.output(q.rows(), inner, {q, kv});
   const auto part = [inner](View<T, 2> m, std::int64_t which) { return m.slice_cols(which * inner, inner); };
-  Saved<T> s{.q = q.value(), .k = part(kv.value(), 0), .v = part(kv.value(), 1), .o = o.value(), .lse = {},
-             .cu_q = cu_q, .cu_k = cu_k, .table = {}, .buckets = {},
+  Saved<T> s{.q = q.value(),
+             .k = part(kv.value(), 0),
+             .v = part(kv.value(), 1),
+             .o = o.value(),
+             .lse = {},
+             .cu_q = cu_q,
+             .cu_k = cu_k,
+             .table = {},
+             .buckets = {},
              .options = {heads, scale, AttentionMask::kNone, tape.next_dropout(dropout_rate)}};
   run_forward(tape, s);
   tape.record("cross_attention", o, [&tape, q, kv, o, s, part] {
@@ -98,13 +120,13 @@ Variable<T> cross_attention(Tape<T>& tape, Variable<T> q, Variable<T> kv, View<c
   return o;
 }
 
-#define INSTANTIATE(T)                                                                                               \
-  template Variable<T> attention(Tape<T>&, Variable<T>, Variable<T>, Variable<T>, View<const std::int32_t, 1>,       \
-                                 View<const std::int32_t, 1>, Variable<T>, const RelativeBuckets&, int, double,      \
-                                 AttentionMask, double);                                                             \
-  template Variable<T> self_attention(Tape<T>&, Variable<T>, View<const std::int32_t, 1>, Variable<T>,               \
-                                      const RelativeBuckets&, int, double, AttentionMask, double);                   \
-  template Variable<T> cross_attention(Tape<T>&, Variable<T>, Variable<T>, View<const std::int32_t, 1>,              \
+#define INSTANTIATE(T)                                                                                          \
+  template Variable<T> attention(Tape<T>&, Variable<T>, Variable<T>, Variable<T>, View<const std::int32_t, 1>,  \
+                                 View<const std::int32_t, 1>, Variable<T>, const RelativeBuckets&, int, double, \
+                                 AttentionMask, double);                                                        \
+  template Variable<T> self_attention(Tape<T>&, Variable<T>, View<const std::int32_t, 1>, Variable<T>,          \
+                                      const RelativeBuckets&, int, double, AttentionMask, double);              \
+  template Variable<T> cross_attention(Tape<T>&, Variable<T>, Variable<T>, View<const std::int32_t, 1>,         \
                                        View<const std::int32_t, 1>, int, double, double);
 INSTANTIATE(float)
 INSTANTIATE(double)

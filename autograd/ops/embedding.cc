@@ -47,8 +47,8 @@ Variable<T> add_embedding(Tape<T>& tape, Variable<T> x, Variable<T> table, View<
   return y;
 }
 
-#define INSTANTIATE(T)                                                                     \
-  template Variable<T> embedding(Tape<T>&, Variable<T>, View<const std::int32_t, 1>);      \
+#define INSTANTIATE(T)                                                                \
+  template Variable<T> embedding(Tape<T>&, Variable<T>, View<const std::int32_t, 1>); \
   template Variable<T> add_embedding(Tape<T>&, Variable<T>, Variable<T>, View<const std::int32_t, 1>);
 INSTANTIATE(float)
 INSTANTIATE(double)

@@ -13,7 +13,8 @@ InfoNceResult<T> info_nce(Tape<T>& tape, Variable<T> anchor, Variable<T> positiv
   const std::int64_t n = anchor.rows();
   const auto loss = tape.output(1, 1, {anchor, positive});
   const auto new_vector = [&] { return tape.arena().template vector<T>(n); };
-  InfoNceResult<T> result{.loss = loss, .losses = new_vector(), .positive_score = new_vector(), .hardest = new_vector()};
+  InfoNceResult<T> result{
+      .loss = loss, .losses = new_vector(), .positive_score = new_vector(), .hardest = new_vector()};
   const auto lse = new_vector();
   const auto kept_queue_ids = keep_indices(tape, queue_ids);
   const auto kept_own_ids = keep_indices(tape, own_ids);
@@ -34,9 +35,9 @@ InfoNceResult<T> info_nce(Tape<T>& tape, Variable<T> anchor, Variable<T> positiv
   return result;
 }
 
-#define INSTANTIATE(T)                                                                                        \
-  template InfoNceResult<T> info_nce(Tape<T>&, Variable<T>, Variable<T>, ConstView<T, 2>,                     \
-                                     View<const std::int32_t, 1>, View<const std::int32_t, 1>, double, PositiveGradient);
+#define INSTANTIATE(T)                                                                                                 \
+  template InfoNceResult<T> info_nce(Tape<T>&, Variable<T>, Variable<T>, ConstView<T, 2>, View<const std::int32_t, 1>, \
+                                     View<const std::int32_t, 1>, double, PositiveGradient);
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE

@@ -22,16 +22,16 @@ Variable<T> layer_norm(Tape<T>& tape, Variable<T> x, Variable<T> weight, Variabl
     const auto weight_accumulate = unify(tape, {&dw, &db});
     dispatch(tape.device(), [&](auto& ctx) {
       layer_norm_backward<T>(ctx, dx.view, {}, as_vector(dw.view), as_vector(db.view), tape.gradient(y), {}, x.value(),
-                           as_vector(weight.value()), mean, rstd, options, dx.accumulate, Accumulate::kOverwrite,
-                           weight_accumulate);
+                             as_vector(weight.value()), mean, rstd, options, dx.accumulate, Accumulate::kOverwrite,
+                             weight_accumulate);
     });
   });
   return y;
 }
 
 template <class T>
-NormResult<T> layer_norm_residual(Tape<T>& tape, Variable<T> x, Variable<T> residual, Variable<T> weight, Variable<T> bias, double eps,
-                                double dropout_rate, NormInput input) {
+NormResult<T> layer_norm_residual(Tape<T>& tape, Variable<T> x, Variable<T> residual, Variable<T> weight,
+                                  Variable<T> bias, double eps, double dropout_rate, NormInput input) {
   const LayerNormOptions options{.eps = eps, .dropout = tape.next_dropout(dropout_rate)};
   const auto y = tape.output(x.rows(), x.cols(), {x, residual, weight, bias});
   const auto sum = input == NormInput::kReuse ? tape.output_in(x.value(), {x, residual})
@@ -39,8 +39,8 @@ NormResult<T> layer_norm_residual(Tape<T>& tape, Variable<T> x, Variable<T> resi
   const auto mean = tape.arena().template vector<T>(x.rows());
   const auto rstd = tape.arena().template vector<T>(x.rows());
   dispatch(tape.device(), [&](auto& ctx) {
-    layer_norm_forward<T>(ctx, y.value(), sum.value(), mean, rstd, x.value(), residual.value(), as_vector(weight.value()),
-                          as_vector(bias.value()), options);
+    layer_norm_forward<T>(ctx, y.value(), sum.value(), mean, rstd, x.value(), residual.value(),
+                          as_vector(weight.value()), as_vector(bias.value()), options);
   });
   tape.record("layer_norm_residual", y, sum, [&tape, x, residual, weight, bias, y, sum, mean, rstd, options] {
     const auto dy = gradient_or_zero(tape, y);
@@ -53,17 +53,18 @@ NormResult<T> layer_norm_residual(Tape<T>& tape, Variable<T> x, Variable<T> resi
     auto dw = tape.claim(weight);
     const auto weight_accumulate = unify(tape, {&dw, &db});
     dispatch(tape.device(), [&](auto& ctx) {
-      layer_norm_backward<T>(ctx, dx.view, dresidual.view, as_vector(dw.view), as_vector(db.view), dy, dsum, sum.value(),
-                           as_vector(weight.value()), mean, rstd, options, dx.accumulate, dresidual.accumulate,
-                           weight_accumulate);
+      layer_norm_backward<T>(ctx, dx.view, dresidual.view, as_vector(dw.view), as_vector(db.view), dy, dsum,
+                             sum.value(), as_vector(weight.value()), mean, rstd, options, dx.accumulate,
+                             dresidual.accumulate, weight_accumulate);
     });
   });
   return {y, sum};
 }
 
-#define INSTANTIATE(T)                                                                                               \
-  template Variable<T> layer_norm(Tape<T>&, Variable<T>, Variable<T>, Variable<T>, double);                                         \
-  template NormResult<T> layer_norm_residual(Tape<T>&, Variable<T>, Variable<T>, Variable<T>, Variable<T>, double, double, NormInput);
+#define INSTANTIATE(T)                                                                                             \
+  template Variable<T> layer_norm(Tape<T>&, Variable<T>, Variable<T>, Variable<T>, double);                        \
+  template NormResult<T> layer_norm_residual(Tape<T>&, Variable<T>, Variable<T>, Variable<T>, Variable<T>, double, \
+                                             double, NormInput);
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE

@@ -109,7 +109,8 @@ Variable<T> linear_parts(Tape<T>& tape, Variable<T> x, Parts<T> parts) {
     }
   }
   const auto y = tape.output(x.rows(), parts.out(), {x, learns});
-  dispatch(tape.device(), [&](auto& ctx) { forward<std::remove_reference_t<decltype(ctx)>, T>(ctx, y.value(), x.value(), parts); });
+  dispatch(tape.device(),
+           [&](auto& ctx) { forward<std::remove_reference_t<decltype(ctx)>, T>(ctx, y.value(), x.value(), parts); });
   if (!y.requires_gradient()) return y;
   tape.record("linear", y, [&tape, x, y, parts = std::move(parts)] {
     dispatch(tape.device(), [&](auto& ctx) {
@@ -152,11 +153,11 @@ Variable<T> linear_concat(Tape<T>& tape, Variable<T> x, std::initializer_list<Va
   return linear_parts<T>(tape, x, {weights, biases});
 }
 
-#define INSTANTIATE(T)                                                                                      \
-  template Variable<T> linear(Tape<T>&, Variable<T>, Variable<T>);                                          \
-  template Variable<T> linear(Tape<T>&, Variable<T>, Variable<T>, Variable<T>);                             \
-  template Variable<T> linear_concat(Tape<T>&, Variable<T>, std::initializer_list<Variable<T>>);            \
-  template Variable<T> linear_concat(Tape<T>&, Variable<T>, std::initializer_list<Variable<T>>,             \
+#define INSTANTIATE(T)                                                                           \
+  template Variable<T> linear(Tape<T>&, Variable<T>, Variable<T>);                               \
+  template Variable<T> linear(Tape<T>&, Variable<T>, Variable<T>, Variable<T>);                  \
+  template Variable<T> linear_concat(Tape<T>&, Variable<T>, std::initializer_list<Variable<T>>); \
+  template Variable<T> linear_concat(Tape<T>&, Variable<T>, std::initializer_list<Variable<T>>,  \
                                      std::initializer_list<Variable<T>>);
 INSTANTIATE(float)
 INSTANTIATE(double)

@@ -15,8 +15,8 @@ Variable<T> linear(Tape<T>& tape, Variable<T> x, Variable<T> w);
 template <class T>
 Variable<T> linear(Tape<T>& tape, Variable<T> x, Variable<T> w, Variable<T> bias);
 
-/// [x w_0^T | x w_1^T | ...] -> (N, sum of out). One product where the weights lie next to each other in memory (and so do
-/// their gradients), which is why layers register q, k, v one after the other.
+/// [x w_0^T | x w_1^T | ...] -> (N, sum of out). One product where the weights lie next to each other in memory (and so
+/// do their gradients), which is why layers register q, k, v one after the other.
 template <class T>
 Variable<T> linear_concat(Tape<T>& tape, Variable<T> x, std::initializer_list<Variable<T>> weights);
 /// The same plus one bias (1,out_k) per weight.

@@ -29,7 +29,8 @@ Variable<T> linear_cross_entropy(Tape<T>& tape, Variable<T> x, Variable<T> w, Va
                                  View<T, 1>* losses_out) {
   const std::int64_t first = w_rows.first;
   const std::int64_t count = w_rows.count < 0 ? w.rows() - first : w_rows.count;
-  GALREC_CHECK(first >= 0 && first + count <= w.rows(), "rows [{}, {}) of a head of {}", first, first + count, w.rows());
+  GALREC_CHECK(first >= 0 && first + count <= w.rows(), "rows [{}, {}) of a head of {}", first, first + count,
+               w.rows());
   GALREC_CHECK(!bias || count == w.rows(), "a bias needs the whole head");
   const auto loss = tape.output(1, 1, {x, w, bias});
   const auto losses = tape.arena().template vector<T>(x.rows());
@@ -55,8 +56,8 @@ Variable<T> linear_cross_entropy(Tape<T>& tape, Variable<T> x, Variable<T> w, Va
   return loss;
 }
 
-#define INSTANTIATE(T)                                                                            \
-  template Variable<T> linear_cross_entropy(Tape<T>&, Variable<T>, Variable<T>, Variable<T>,      \
+#define INSTANTIATE(T)                                                                       \
+  template Variable<T> linear_cross_entropy(Tape<T>&, Variable<T>, Variable<T>, Variable<T>, \
                                             View<const std::int32_t, 1>, double, RowRange, View<T, 1>*);
 INSTANTIATE(float)
 INSTANTIATE(double)

@@ -63,9 +63,9 @@ Variable<T> propagate_mean(Tape<T>& tape, const CsrView& symmetric_graph, ConstV
   return y;
 }
 
-#define INSTANTIATE(T)                                                                                             \
-  template Variable<T> propagate(Tape<T>&, const CsrView&, const CsrView&, ConstView<T, 1>, ConstView<T, 1>,       \
-                                 Variable<T>);                                                                     \
+#define INSTANTIATE(T)                                                                                       \
+  template Variable<T> propagate(Tape<T>&, const CsrView&, const CsrView&, ConstView<T, 1>, ConstView<T, 1>, \
+                                 Variable<T>);                                                               \
   template Variable<T> propagate_mean(Tape<T>&, const CsrView&, ConstView<T, 1>, Variable<T>, int);
 INSTANTIATE(float)
 INSTANTIATE(double)

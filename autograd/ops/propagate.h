@@ -13,7 +13,8 @@ Variable<T> propagate(Tape<T>& tape, const CsrView& graph, const CsrView& transp
                       ConstView<T, 1> in_scale, Variable<T> x);
 
 /// LightGCN's output: the mean of layers 0..K of a symmetric graph (users and items in one), each with degree^-1/2 on
-/// both sides. The operator is symmetric, so that backward is the same operation on the gradient. He et al. 2020, eq. 8.
+/// both sides. The operator is symmetric, so that backward is the same operation on the gradient. He et al. 2020,
+/// eq. 8.
 template <class T>
 Variable<T> propagate_mean(Tape<T>& tape, const CsrView& symmetric_graph, ConstView<T, 1> degree_scale, Variable<T> x,
                            int layers);

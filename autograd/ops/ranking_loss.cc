@@ -39,8 +39,8 @@ Variable<T> half_squared_sum(Tape<T>& tape, Variable<T> x) {
   return y;
 }
 
-#define INSTANTIATE(T)                                                                                     \
-  template Variable<T> ranking_loss(Tape<T>&, Variable<T>, Variable<T>, Variable<T>, RankingLossKind);     \
+#define INSTANTIATE(T)                                                                                 \
+  template Variable<T> ranking_loss(Tape<T>&, Variable<T>, Variable<T>, Variable<T>, RankingLossKind); \
   template Variable<T> half_squared_sum(Tape<T>&, Variable<T>);
 INSTANTIATE(float)
 INSTANTIATE(double)

@@ -54,8 +54,8 @@ NormResult<T> rms_norm_residual(Tape<T>& tape, Variable<T> x, Variable<T> residu
   return {y, sum};
 }
 
-#define INSTANTIATE(T)                                                                                               \
-  template Variable<T> rms_norm(Tape<T>&, Variable<T>, Variable<T>, double);                                         \
+#define INSTANTIATE(T)                                                       \
+  template Variable<T> rms_norm(Tape<T>&, Variable<T>, Variable<T>, double); \
   template NormResult<T> rms_norm_residual(Tape<T>&, Variable<T>, Variable<T>, Variable<T>, double, double, NormInput);
 INSTANTIATE(float)
 INSTANTIATE(double)

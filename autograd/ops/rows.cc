@@ -54,8 +54,8 @@ Variable<T> slice_rows(Tape<T>& tape, Variable<T> x, std::int64_t first, std::in
   return y;
 }
 
-#define INSTANTIATE(T)                                                              \
-  template Variable<T> concat_rows(Tape<T>&, std::span<const Variable<T>>);         \
+#define INSTANTIATE(T)                                                      \
+  template Variable<T> concat_rows(Tape<T>&, std::span<const Variable<T>>); \
   template Variable<T> slice_rows(Tape<T>&, Variable<T>, std::int64_t, std::int64_t);
 INSTANTIATE(float)
 INSTANTIATE(double)

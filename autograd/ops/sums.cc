@@ -37,8 +37,7 @@ Variable<T> weighted_sum(Tape<T>& tape, std::span<const std::pair<Variable<T>, d
 template <class T>
 Variable<T> scale(Tape<T>& tape, Variable<T> x, double alpha) {
   const auto y = tape.output(x.rows(), x.cols(), {x});
-  dispatch(tape.device(),
-           [&](auto& ctx) { add_scaled<T>(ctx, y.value(), x.value(), alpha, Accumulate::kOverwrite); });
+  dispatch(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, y.value(), x.value(), alpha, Accumulate::kOverwrite); });
   tape.record("scale", y, [&tape, x, y, alpha] {
     const auto dy = tape.gradient(y);
     const auto dx = tape.hand_over(y, x) ? GradientTarget<T>{dy, Accumulate::kOverwrite} : tape.claim(x);
@@ -74,10 +73,10 @@ double scalar(const Tape<T>& tape, const Variable<T>& x) {
   return dispatch(tape.device(), [&](auto& ctx) { return read_scalar<T>(ctx, x.value()); });
 }
 
-#define INSTANTIATE(T)                                                                                \
-  template Variable<T> weighted_sum(Tape<T>&, std::span<const std::pair<Variable<T>, double>>);       \
-  template Variable<T> scale(Tape<T>&, Variable<T>, double);                                          \
-  template Variable<T> add(Tape<T>&, Variable<T>, Variable<T>);                                       \
+#define INSTANTIATE(T)                                                                          \
+  template Variable<T> weighted_sum(Tape<T>&, std::span<const std::pair<Variable<T>, double>>); \
+  template Variable<T> scale(Tape<T>&, Variable<T>, double);                                    \
+  template Variable<T> add(Tape<T>&, Variable<T>, Variable<T>);                                 \
   template double scalar(const Tape<T>&, const Variable<T>&);
 INSTANTIATE(float)
 INSTANTIATE(double)

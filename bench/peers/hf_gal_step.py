@@ -46,7 +46,7 @@ class Step(torch.nn.Module):
         self.g = torch.nn.ParameterList([P(f"g_{k}.{p}") for k in ("user", "item") for p in ("weight", "bias")])
         self.m_shared = t["momentum.shared.weight"].clone()
         self.m_g = [t[f"momentum.g_{k}.{p}"].clone() for k in ("user", "item") for p in ("weight", "bias")]
-        self.h_user, self.h_item = torch.cat([t["h_user"], t["own_user_vectors"]]), t["h_item"]
+        self.h_user, self.h_item = t["h_user"], t["h_item"]
         self.queues = {q: t["queue." + q].clone() for q in QUEUES}
         self.queue_id = {k: t["queue_id." + k].long().clone() for k in "ui"}
         self.user, self.item, self.target = (t[k].long() for k in ("user", "item", "target"))
@@ -66,13 +66,13 @@ class Step(torch.nn.Module):
         return [p for p in self.parameters() if p.requires_grad and not any(p is q for q in self.m5.parameters())]
 
     def embed(self, ids, shared, g):
-        """Rows of the virtual table: text | g(h_user) | g(h_item) | g(own user vectors), only for the ids that occur."""
+        """Rows of the virtual table: text | g(h_user) | g(h_item), only for the ids that occur."""
         unique, at = torch.unique(ids, return_inverse=True)
         V, U, I = self.V, self.U, self.I
-        text, item = unique[unique < V], unique[(unique >= V + U) & (unique < V + U + I)] - V - U
-        user, own = unique[(unique >= V) & (unique < V + U)] - V, unique[unique >= V + U + I] - V - I
+        text, item = unique[unique < V], unique[unique >= V + U] - V - U
+        user = unique[(unique >= V) & (unique < V + U)] - V
         table = torch.cat([F.embedding(text, shared), F.linear(self.h_user[user], g[0], g[1]),
-                           F.linear(self.h_item[item], g[2], g[3]), F.linear(self.h_user[own], g[0], g[1])])
+                           F.linear(self.h_item[item], g[2], g[3])])
         return table[at]
 
     def encode(self, stack, hop, shared, g):

@@ -25,9 +25,12 @@ struct Keys {
 
 Keys keys_of(AmazonRelease release) {
   switch (release) {
-    case AmazonRelease::k2014: return {"reviewerID", "asin", "overall", "unixReviewTime", "categories"};
-    case AmazonRelease::k2018: return {"reviewerID", "asin", "overall", "unixReviewTime", "category"};
-    case AmazonRelease::k2023: break;
+    case AmazonRelease::k2014:
+      return {"reviewerID", "asin", "overall", "unixReviewTime", "categories"};
+    case AmazonRelease::k2018:
+      return {"reviewerID", "asin", "overall", "unixReviewTime", "category"};
+    case AmazonRelease::k2023:
+      break;
   }
   return {"user_id", "parent_asin", "rating", "timestamp", "categories"};
 }
@@ -84,7 +87,8 @@ void read_amazon_items(LineReader& reader, AmazonRelease release, const ItemText
   const Keys keys = keys_of(release);
   std::string_view line;
   while (reader.next_row(line, kRow)) {
-    const json item = release == AmazonRelease::k2014 ? parse_python_literal(reader, line) : parse_json_line(reader, line);
+    const json item =
+        release == AmazonRelease::k2014 ? parse_python_literal(reader, line) : parse_json_line(reader, line);
     if (!item.is_object()) reader.fail("a value that is no dict", "one dict a line");
     const std::string& id = json_id(reader, item, keys.item);
     ItemText text;

@@ -16,7 +16,8 @@ using Row = std::vector<std::string_view>;
 
 /// Checks the header and the running id of every row; `on_row` gets the fields of the wanted columns, empty where the
 /// file does not have one.
-void read_table(LineReader& reader, std::string_view id_column, const Row& wanted, const std::function<void(const Row&)>& on_row) {
+void read_table(LineReader& reader, std::string_view id_column, const Row& wanted,
+                const std::function<void(const Row&)>& on_row) {
   std::string_view line;
   const auto expected = fmt::format("a header line that starts with {}", id_column);
   if (!reader.next(line)) reader.fail("an empty file", expected);
@@ -35,8 +36,10 @@ void read_table(LineReader& reader, std::string_view id_column, const Row& wante
     if (fields.size() != width)
       reader.fail(fmt::format("{} tab-separated fields", fields.size()), fmt::format("{} as in the header", width));
     const std::int64_t id = reader.integer(fields.front(), 1, std::numeric_limits<std::int32_t>::max(), id_column);
-    if (id != turn) reader.fail(fmt::format("{} {}", id_column, id), fmt::format("{}: one row for each id, in order", turn));
-    for (std::size_t k = 0; k < columns.size(); ++k) picked[k] = columns[k] < width ? fields[columns[k]] : std::string_view();
+    if (id != turn)
+      reader.fail(fmt::format("{} {}", id_column, id), fmt::format("{}: one row for each id, in order", turn));
+    for (std::size_t k = 0; k < columns.size(); ++k)
+      picked[k] = columns[k] < width ? fields[columns[k]] : std::string_view();
     on_row(picked);
   }
 }

@@ -15,8 +15,8 @@ struct ItemTable {
   std::vector<std::string> categories;
 };
 
-/// Reads items.tsv: a header with `item_id` and any of `raw_id`, `title`, `categories` (other columns are skipped), then
-/// rows with item_id 1, 2, 3, .... Texts are cleaned. Throws DataError with file and line.
+/// Reads items.tsv: a header with `item_id` and any of `raw_id`, `title`, `categories` (other columns are skipped),
+/// then rows with item_id 1, 2, 3, .... Texts are cleaned. Throws DataError with file and line.
 ItemTable read_items_tsv(LineReader& reader);
 
 /// Reads users.tsv: `user_id` and `raw_id`, user_id 1, 2, 3, .... Returns the raw ids.

@@ -34,8 +34,9 @@ json parse_json_line(const LineReader& reader, std::string_view line) {
     value = json::parse(line);
   } catch (const json::parse_error& error) {
     const bool cut = error.byte > line.size();
-    const std::string place = cut ? "a line that ends within a JSON value"
-                                  : fmt::format("{} in column {}", quote(line.substr(error.byte > 0 ? error.byte - 1 : 0, 12)), error.byte);
+    const std::string place =
+        cut ? "a line that ends within a JSON value"
+            : fmt::format("{} in column {}", quote(line.substr(error.byte > 0 ? error.byte - 1 : 0, 12)), error.byte);
     reader.fail(place, "one JSON object a line");
   } catch (const json::out_of_range& error) {  // a number beyond double
     reader.fail(fmt::format("a number out of range ({})", quote(line)), "one JSON object a line");

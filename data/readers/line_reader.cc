@@ -28,7 +28,8 @@ LineReader::LineReader(const std::filesystem::path& path) : name_(path.string())
   errno = 0;
   file_ = gzopen(path.c_str(), "rb");  // reads plain files too
   if (file_ == nullptr)
-    throw DataError(fmt::format("{}: cannot be opened ({})", name_, errno != 0 ? std::strerror(errno) : "out of memory"));
+    throw DataError(
+        fmt::format("{}: cannot be opened ({})", name_, errno != 0 ? std::strerror(errno) : "out of memory"));
   gzbuffer(file_, kChunk);
 }
 
@@ -109,7 +110,8 @@ double LineReader::number(std::string_view token, std::string_view what) const {
   double value = 0;
   const char* last = token.data() + token.size();
   const auto [end, error] = std::from_chars(token.data(), last, value);
-  if (error != std::errc() || end != last || !std::isfinite(value)) fail(quote(token), fmt::format("{}, a number", what));
+  if (error != std::errc() || end != last || !std::isfinite(value))
+    fail(quote(token), fmt::format("{}, a number", what));
   return value;
 }
 
@@ -117,7 +119,8 @@ void LineReader::require_id(std::string_view id, std::string_view what) const {
   if (id.empty()) fail(fmt::format("an empty {}", what), "an id");
   require_utf8(id);
   const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; };
-  if (std::any_of(id.begin(), id.end(), control)) fail(fmt::format("{} {}", what, quote(id)), "an id without control characters");
+  if (std::any_of(id.begin(), id.end(), control))
+    fail(fmt::format("{} {}", what, quote(id)), "an id without control characters");
 }
 
 }  // namespace galrec::data

@@ -13,9 +13,10 @@
 namespace galrec::data {
 namespace {
 
-constexpr std::array<std::string_view, 19> kGenres{
-    "unknown", "Action",    "Adventure", "Animation", "Children's", "Comedy", "Crime",    "Documentary", "Drama", "Fantasy",
-    "Film-Noir", "Horror", "Musical",   "Mystery",   "Romance",    "Sci-Fi", "Thriller", "War",         "Western"};
+constexpr std::array<std::string_view, 19> kGenres{"unknown",   "Action",   "Adventure",   "Animation", "Children's",
+                                                   "Comedy",    "Crime",    "Documentary", "Drama",     "Fantasy",
+                                                   "Film-Noir", "Horror",   "Musical",     "Mystery",   "Romance",
+                                                   "Sci-Fi",    "Thriller", "War",         "Western"};
 constexpr std::size_t kFirstFlag = 5;  // after id, title, two dates and the IMDb address
 
 void split_double_colon(std::string_view line, std::vector<std::string_view>& fields) {
@@ -28,7 +29,8 @@ void split_double_colon(std::string_view line, std::vector<std::string_view>& fi
 }
 
 /// The next line's fields; false at the end.
-bool next_row(LineReader& reader, char separator, std::size_t width, std::string& utf8, std::vector<std::string_view>& fields) {
+bool next_row(LineReader& reader, char separator, std::size_t width, std::string& utf8,
+              std::vector<std::string_view>& fields) {
   std::string_view line;
   if (!reader.next_row(line, "as many fields as the other lines")) return false;
   if (first_invalid_utf8(line) != std::string_view::npos) {
@@ -41,8 +43,10 @@ bool next_row(LineReader& reader, char separator, std::size_t width, std::string
     split_fields(line, separator, fields);
   }
   if (fields.size() != width)
-    reader.fail(fmt::format("{} fields", fields.size()),
-                fmt::format("{} separated by {}", width, separator == ':' ? "::" : separator == '|' ? "|" : "tabs"));
+    reader.fail(fmt::format("{} fields", fields.size()), fmt::format("{} separated by {}", width,
+                                                                     separator == ':'   ? "::"
+                                                                     : separator == '|' ? "|"
+                                                                                        : "tabs"));
   return true;
 }
 
@@ -91,7 +95,8 @@ void read_movielens_items(LineReader& reader, MovieLens edition, const ItemTextS
   const bool flags = edition == MovieLens::k100K;
   while (next_row(reader, flags ? '|' : ':', flags ? kFirstFlag + kGenres.size() : 3, utf8, fields)) {
     reader.require_id(fields[0], "item id");
-    sink(fields[0], ItemText{clean_text(fields[1]), flags ? genres_of_flags(reader, fields) : genres_of_list(fields[2])});
+    sink(fields[0],
+         ItemText{clean_text(fields[1]), flags ? genres_of_flags(reader, fields) : genres_of_list(fields[2])});
   }
 }
 

@@ -146,13 +146,32 @@ class Parser {
       const char escape = peek();
       ++at_;
       switch (escape) {
-        case 'n': append('\n'); break;
-        case 't': append('\t'); break;
-        case 'r': append('\r'); break;
-        case 'a': case 'b': case 'f': case 'v': append(' '); break;
-        case '\\': case '\'': case '"': append(static_cast<unsigned char>(escape)); break;
-        case 'u': append(parse_unicode(4)); break;
-        case 'U': append(parse_unicode(8)); break;
+        case 'n':
+          append('\n');
+          break;
+        case 't':
+          append('\t');
+          break;
+        case 'r':
+          append('\r');
+          break;
+        case 'a':
+        case 'b':
+        case 'f':
+        case 'v':
+          append(' ');
+          break;
+        case '\\':
+        case '\'':
+        case '"':
+          append(static_cast<unsigned char>(escape));
+          break;
+        case 'u':
+          append(parse_unicode(4));
+          break;
+        case 'U':
+          append(parse_unicode(8));
+          break;
         case 'x': {
           const char32_t value = parse_digits(2, 16);
           bytes += static_cast<char>(value);

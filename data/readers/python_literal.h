@@ -8,9 +8,9 @@
 
 namespace galrec::data {
 
-/// Parses one literal (dict with string keys, list, tuple, str, u'' and b'' strings, number, True, False, None) into the
-/// JSON value that means the same. A string of \xhh escapes that form UTF-8 is taken as those bytes, any other as code
-/// points. Fails through `reader` with the column; nesting is limited to 64 levels.
+/// Parses one literal (dict with string keys, list, tuple, str, u'' and b'' strings, number, True, False, None) into
+/// the JSON value that means the same. A string of \xhh escapes that form UTF-8 is taken as those bytes, any other as
+/// code points. Fails through `reader` with the column; nesting is limited to 64 levels.
 nlohmann::json parse_python_literal(const LineReader& reader, std::string_view text);
 
 }  // namespace galrec::data

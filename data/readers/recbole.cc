@@ -33,7 +33,8 @@ std::vector<Column> read_header(LineReader& reader) {
     const std::string_view type = colon == std::string_view::npos ? std::string_view() : field.substr(colon + 1);
     const auto known = std::find(kTypes.begin(), kTypes.end(), type);
     if (known == kTypes.end() || colon == 0)
-      reader.fail(fmt::format("the column {}", quote(field)), "name:type with the type token, token_seq, float or float_seq");
+      reader.fail(fmt::format("the column {}", quote(field)),
+                  "name:type with the type token, token_seq, float or float_seq");
     const std::string_view name = field.substr(0, colon);
     if (std::any_of(columns.begin(), columns.end(), [&](const Column& column) { return column.name == name; }))
       reader.fail(fmt::format("the column {} twice", quote(name)), "each column once");
@@ -48,8 +49,8 @@ std::optional<std::size_t> find_column(const std::vector<Column>& columns, std::
   return std::nullopt;
 }
 
-std::optional<std::size_t> find_typed(const LineReader& reader, const std::vector<Column>& columns, const std::string& name,
-                                      std::string_view type, bool required) {
+std::optional<std::size_t> find_typed(const LineReader& reader, const std::vector<Column>& columns,
+                                      const std::string& name, std::string_view type, bool required) {
   const auto column = find_column(columns, name);
   if (!column && required) reader.fail("a header without that column", fmt::format("a column {}:{}", name, type));
   if (column && columns[*column].type != type)
@@ -137,7 +138,8 @@ void read_recbole_items(LineReader& reader, const ItemTextSink& sink, const Recb
     reader.require_id(fields[*item], names.item);
     ItemText text;
     if (title) text.title = clean_text(fields[*title]);
-    if (categories) text.categories = clean_text(sequence ? join_tokens(fields[*categories]) : std::string(fields[*categories]));
+    if (categories)
+      text.categories = clean_text(sequence ? join_tokens(fields[*categories]) : std::string(fields[*categories]));
     sink(fields[*item], std::move(text));
   }
 }

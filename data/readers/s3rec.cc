@@ -16,8 +16,10 @@ constexpr std::int64_t kMaxId = std::numeric_limits<std::int32_t>::max();
 /// Reads and checks the user id that opens a line; users stand in order from 1.
 void expect_user(const LineReader& reader, std::string_view token, std::int64_t turn) {
   const std::int64_t user = reader.integer(token, 1, kMaxId, "a user id");
-  if (user < turn) reader.fail(fmt::format("user {} a second time", user), fmt::format("user {}, each user once", turn));
-  if (user > turn) reader.fail(fmt::format("user {}", user), fmt::format("user {}: users are numbered by line from 1", turn));
+  if (user < turn)
+    reader.fail(fmt::format("user {} a second time", user), fmt::format("user {}, each user once", turn));
+  if (user > turn)
+    reader.fail(fmt::format("user {}", user), fmt::format("user {}: users are numbered by line from 1", turn));
 }
 
 /// Without a list of items the ids themselves must say how many there are: every id up to the largest occurs.
@@ -72,7 +74,8 @@ std::vector<std::int64_t> read_s3rec_times(LineReader& reader, const Sequences& 
   std::size_t user = 0;
   std::string_view line;
   while (reader.next_row(line, kRow)) {
-    if (user == users) reader.fail(fmt::format("more than {} lines", users), "as many lines as sequences.txt has users");
+    if (user == users)
+      reader.fail(fmt::format("more than {} lines", users), "as many lines as sequences.txt has users");
     expect_user(reader, next_token(line), static_cast<std::int64_t>(user) + 1);
     const std::size_t first = times.size();
     for (std::string_view token = next_token(line); !token.empty(); token = next_token(line)) {

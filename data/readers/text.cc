@@ -20,7 +20,10 @@ char32_t decode_utf8(std::string_view text, std::size_t& at) {
     ++at;
     return lead;
   }
-  const int extra = lead >= 0xC2 && lead < 0xE0 ? 1 : lead >= 0xE0 && lead < 0xF0 ? 2 : lead >= 0xF0 && lead < 0xF5 ? 3 : 0;
+  const int extra = lead >= 0xC2 && lead < 0xE0   ? 1
+                    : lead >= 0xE0 && lead < 0xF0 ? 2
+                    : lead >= 0xF0 && lead < 0xF5 ? 3
+                                                  : 0;
   if (extra == 0 || text.size() - at <= static_cast<std::size_t>(extra)) return kInvalid;
   char32_t point = lead & (0x3Fu >> extra);
   for (int k = 1; k <= extra; ++k) {

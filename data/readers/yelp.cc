@@ -45,7 +45,8 @@ std::int64_t parse_date(const LineReader& reader, std::string_view date) {
   constexpr std::string_view kPattern = "dddd-dd-dd dd:dd:dd";
   bool good = date.size() == 10 || date.size() == kPattern.size();
   for (std::size_t k = 0; good && k < date.size(); ++k)
-    good = kPattern[k] == 'd' ? date[k] >= '0' && date[k] <= '9' : date[k] == kPattern[k] || (k == 10 && date[k] == 'T');
+    good =
+        kPattern[k] == 'd' ? date[k] >= '0' && date[k] <= '9' : date[k] == kPattern[k] || (k == 10 && date[k] == 'T');
   const auto digits = [&](std::size_t at, std::size_t count) {
     int value = 0;
     for (std::size_t k = at; k < at + count; ++k) value = value * 10 + (date[k] - '0');

@@ -14,6 +14,7 @@ namespace {
 constexpr const char* kModel = "model.safetensors";
 constexpr const char* kTraining = "training.safetensors";
 constexpr const char* kConfig = "config.json";
+constexpr const char* kSteps = "adam_steps";
 
 // One arena of a store's layout, as one tensor per parameter.
 struct Arena {
@@ -51,6 +52,8 @@ void save_tensors(const std::filesystem::path& folder, const TrainedTensors& ten
     for (const auto& span : arena.store.spans())
       writer.add(arena.prefix + span.name, span.shape,
                  std::span<const float>(arena.values.data + span.offset, static_cast<std::size_t>(span.size)));
+  const std::int64_t steps = tensors.optimizer.steps();
+  writer.add(kSteps, {1}, std::span<const std::int64_t>(&steps, 1));
   if (tensors.queues != nullptr) tensors.queues->add_to(writer);
   writer.write(folder / kTraining);
 }
@@ -58,8 +61,11 @@ void save_tensors(const std::filesystem::path& folder, const TrainedTensors& ten
 void load_tensors(const std::filesystem::path& folder, const TrainedTensors& tensors) {
   load_model(folder, tensors.model);
   const data::CheckpointReader reader(folder / kTraining);
-  std::set<std::string> known;
+  std::set<std::string> known{kSteps};
   for (const Arena& arena : arenas_of(tensors)) read_arena(reader, arena, known);
+  const auto steps = reader.read_i64(kSteps);
+  if (steps.size() != 1 || steps[0] < 0) throw DataError(fmt::format("{}: tensor {}: expected one number that is not negative", reader.name(), kSteps));
+  tensors.optimizer.set_steps(steps[0]);
   if (tensors.queues != nullptr) tensors.queues->load(reader);
   for (const auto& [name, info] : reader.tensors()) {
     const bool queue = tensors.queues != nullptr && name.starts_with("queue");

@@ -1,7 +1,7 @@
 #pragma once
 // The tensors of a checkpoint folder:
 //   model.safetensors     parameters under their own names, fp32      config.json   the T5's shape
-//   training.safetensors  momentum.<name>, adam_m.<name>, adam_v.<name>, queue.*: what only training needs
+//   training.safetensors  momentum.<name>, adam_m.<name>, adam_v.<name>, adam_steps, queue.*: what only training needs
 // Their bytes depend on nothing but the values.
 
 #include <filesystem>
@@ -23,7 +23,7 @@ struct TrainedTensors {
 
 /// Fills an empty folder. DataError where it cannot be written.
 void save_tensors(const std::filesystem::path& folder, const TrainedTensors& tensors);
-/// DataError naming the file and the tensor that is missing, unknown or misshapen. The optimiser's step count is not a tensor.
+/// DataError naming the file and the tensor that is missing, unknown or misshapen.
 void load_tensors(const std::filesystem::path& folder, const TrainedTensors& tensors);
 
 /// The parameters alone: for evaluation, and as the start of another run.

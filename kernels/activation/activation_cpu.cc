@@ -1,163 +1,178 @@
 #include "kernels/activation/activation.h"
 
-#include <algorithm>
 #include <cmath>
 
-#include "kernels/common/parallel.h"
-#include "kernels/common/row_slabs.h"
+#include "kernels/common/rows.h"
 #include "kernels/common/vec_math.h"
 
 namespace galrec {
 
 namespace {
 
-// Each kind as a value and a derivative, resolved at compile time so that the loops over a row vectorise.
+// Each function gives its value and its slope; both in one call, because they share the expensive part.
+template <class T>
+struct ValueSlope {
+  T value, slope;
+};
+
 struct Identity {
   template <class T>
-  static T value(T x) { return x; }
-  template <class T>
-  static T slope(T) { return T(1); }
+  static ValueSlope<T> at(T x) {
+    return {x, T(1)};
+  }
 };
+
 struct Relu {
   template <class T>
-  static T value(T x) { return x > T(0) ? x : (x == x ? T(0) : x); }  // NaN stays NaN
-  template <class T>
-  static T slope(T x) { return x > T(0) ? T(1) : T(0); }
-};
-struct GeluTanh {
-  // tanh(z) = 1 - 2 / (e^{2z} + 1), so that 1/2 (1 + tanh z) = sigmoid(2z).
-  template <class T>
-  static T gate(T x) { return vec::sigmoid(T(1.5957691216057308) * (x + T(0.044715) * x * x * x)); }
-  template <class T>
-  static T value(T x) { return x * gate(x); }
-  template <class T>
-  static T slope(T x) {
-    const T s = gate(x);
-    return s + x * s * (T(1) - s) * T(1.5957691216057308) * (T(1) + T(0.134145) * x * x);
+  static ValueSlope<T> at(T x) {
+    return {x < T(0) ? T(0) : x, x > T(0) ? T(1) : T(0)};  // a NaN stays one
   }
 };
+
+// (1 + tanh u) / 2 = 1 / (1 + e^{-2u}): one exponential, one division.
+struct GeluTanh {
+  template <class T>
+  static ValueSlope<T> at(T x) {
+    constexpr T kTwoRootTwoOverPi = T(1.5957691216057308), kCubic = T(0.044715);
+    // Beyond 32 the gate is 0 or 1 in every precision; the bound keeps x^2 finite.
+    const T low = x < T(-32) ? T(-32) : x;
+    const T bounded = low > T(32) ? T(32) : low;
+    const T square = bounded * bounded;
+    const T u2 = kTwoRootTwoOverPi * bounded * (T(1) + kCubic * square);
+    const T gate = vec::sigmoid(u2);
+    const T du2 = kTwoRootTwoOverPi * (T(1) + T(3) * kCubic * square);
+    return {x * gate, gate + bounded * gate * (T(1) - gate) * du2};
+  }
+};
+
 struct GeluErf {
   template <class T>
-  static T gate(T x) { return T(0.5) * (T(1) + vec::erf(x * T(0.7071067811865476))); }
-  template <class T>
-  static T value(T x) { return x * gate(x); }
-  template <class T>
-  static T slope(T x) { return gate(x) + x * T(0.3989422804014327) * vec::exp(T(-0.5) * x * x); }
+  static ValueSlope<T> at(T x) {
+    constexpr T kRootHalf = T(0.70710678118654752), kDensityAtZero = T(0.39894228040143268);
+    const T share = T(0.5) * (T(1) + vec::erf(x * kRootHalf));
+    return {x * share, share + x * (kDensityAtZero * vec::exp(T(-0.5) * x * x))};
+  }
 };
 
-template <class Body>
-void with_kind(ActivationKind kind, Body&& body) {
+template <class F>
+void with_function(ActivationKind kind, F&& f) {
   switch (kind) {
-    case ActivationKind::kIdentity: return body(Identity{});
-    case ActivationKind::kRelu: return body(Relu{});
-    case ActivationKind::kGeluTanh: return body(GeluTanh{});
-    case ActivationKind::kGeluErf: return body(GeluErf{});
+    case ActivationKind::kIdentity: return f(Identity{});
+    case ActivationKind::kRelu: return f(Relu{});
+    case ActivationKind::kGeluTanh: return f(GeluTanh{});
+    case ActivationKind::kGeluErf: return f(GeluErf{});
   }
-  GALREC_CHECK(false, "activation kind {}", static_cast<int>(kind));
+  GALREC_CHECK(false, "activation {}", static_cast<int>(kind));
 }
 
-// Calls body(row, mask) for every row, mask = its dropout multipliers (ones when inactive).
-template <class T, class Body>
-void for_rows(CpuContext& ctx, std::int64_t n, std::int64_t c, const Dropout& dropout, Body&& body) {
-  ScratchScope scratch(ctx.scratch());
-  auto masks = scratch->matrix<T>(ctx.threads(), std::max<std::int64_t>(c, 1));
-  const bool dropping = dropout.active();
-  if (!dropping) std::fill_n(masks.data, masks.size(), T(1));
-  const std::uint64_t stride = dropout_row_stride(c);
-  parallel_for(ctx, n, rows_per_chunk(c), [&](std::int64_t begin, std::int64_t end, int worker) {
-    T* mask = masks.row(worker);
-    for (std::int64_t r = begin; r < end; ++r) {
-      if (dropping) dropout_multipliers(dropout, static_cast<std::uint64_t>(r) * stride, c, mask);
-      body(r, static_cast<const T*>(mask));
+// Calls f(row, first, count, multipliers) for pieces of all rows, rows in parallel.
+template <class T, class F>
+void for_masked_pieces(CpuContext& ctx, std::int64_t rows, std::int64_t cols, const Dropout& dropout, F&& f) {
+  parallel_for(ctx, rows, row_grain<T>(cols), [&](std::int64_t begin, std::int64_t end, int) {
+    RowMask<T> mask(dropout, cols, end);
+    for (std::int64_t n = begin; n < end; ++n) {
+      for_row_segments(cols, [&](std::int64_t first, std::int64_t count) { f(n, first, count, mask.at(n, first, count)); });
     }
   });
 }
 
+// out (+)= value(c), c in [0, count).
+template <class T, class F>
+void store(T* out, std::int64_t count, Accumulate accumulate, F&& value) {
+  if (accumulate == Accumulate::kAdd) {
+#pragma omp simd
+    for (std::int64_t c = 0; c < count; ++c) out[c] += value(c);
+  } else {
+#pragma omp simd
+    for (std::int64_t c = 0; c < count; ++c) out[c] = value(c);
+  }
+}
+
+// The halves of one product are read in pieces with gaps, which hardware prefetchers follow badly (measured: half the
+// bandwidth). Asks for the same piece of the next row.
 template <class T>
-void check_same(View<const T, 2> a, View<const T, 2> b) {
-  GALREC_CHECK(a.rows() == b.rows() && a.cols() == b.cols(), "({}, {}) and ({}, {})", a.rows(), a.cols(), b.rows(), b.cols());
+void prefetch_next(const ConstView<T, 2>& v, std::int64_t n, std::int64_t first, std::int64_t count) {
+  if (n + 1 >= v.rows() || v.stride[0] == v.cols()) return;
+  const T* next = v.row(n + 1) + first;
+  for (std::int64_t c = 0; c < count; c += static_cast<std::int64_t>(kAlignment / sizeof(T))) __builtin_prefetch(next + c);
 }
 
 }  // namespace
 
 template <class T>
 void activation_forward(CpuContext& ctx, View<T, 2> y, ConstView<T, 2> x, ActivationKind kind, const Dropout& dropout) {
-  check_same<T>(y, x);
-  const std::int64_t c = x.cols();
-  with_kind(kind, [&](auto f) {
-    for_rows<T>(ctx, x.rows(), c, dropout, [&](std::int64_t r, const T* mask) {
-      const T* in = x.row(r);
-      T* out = y.row(r);
-#pragma omp simd
-      for (std::int64_t i = 0; i < c; ++i) out[i] = mask[i] * f.value(in[i]);
+  GALREC_CHECK(same_shape(y, x), "y ({}, {}), x ({}, {})", y.rows(), y.cols(), x.rows(), x.cols());
+  with_function(kind, [&](auto f) {
+    for_masked_pieces<T>(ctx, x.rows(), x.cols(), dropout, [&](std::int64_t n, std::int64_t first, std::int64_t count, const T* m) {
+      const T* from = x.row(n) + first;
+      store(y.row(n) + first, count, Accumulate::kOverwrite, [=](std::int64_t c) { return f.at(from[c]).value * m[c]; });
     });
   });
 }
 
 template <class T>
-void activation_backward(CpuContext& ctx, View<T, 2> dx, ConstView<T, 2> dy, ConstView<T, 2> x, ActivationKind kind, const Dropout& dropout,
-                         Accumulate accumulate) {
-  check_same<T>(dx, x);
-  check_same<T>(dy, x);
-  const std::int64_t c = x.cols();
-  const T keep = accumulate == Accumulate::kAdd ? T(1) : T(0);
-  with_kind(kind, [&](auto f) {
-    for_rows<T>(ctx, x.rows(), c, dropout, [&](std::int64_t r, const T* mask) {
-      const T *in = x.row(r), *g = dy.row(r);
-      T* out = dx.row(r);
-      if (keep == T(0)) {
-#pragma omp simd
-        for (std::int64_t i = 0; i < c; ++i) out[i] = mask[i] * g[i] * f.slope(in[i]);
-      } else {
-#pragma omp simd
-        for (std::int64_t i = 0; i < c; ++i) out[i] += mask[i] * g[i] * f.slope(in[i]);
-      }
+void activation_backward(CpuContext& ctx, View<T, 2> dx, ConstView<T, 2> dy, ConstView<T, 2> x, ActivationKind kind,
+                         const Dropout& dropout, Accumulate accumulate) {
+  GALREC_CHECK(same_shape(dx, x) && same_shape(dy, x), "dx ({}, {}), dy ({}, {}), x ({}, {})", dx.rows(), dx.cols(),
+               dy.rows(), dy.cols(), x.rows(), x.cols());
+  GALREC_CHECK(dx.data != dy.data || accumulate == Accumulate::kOverwrite, "dx is dy: it cannot be added to");
+  with_function(kind, [&](auto f) {
+    for_masked_pieces<T>(ctx, x.rows(), x.cols(), dropout, [&](std::int64_t n, std::int64_t first, std::int64_t count, const T* m) {
+      const T* from = x.row(n) + first;
+      const T* g = dy.row(n) + first;
+      store(dx.row(n) + first, count, accumulate, [=](std::int64_t c) { return g[c] * m[c] * f.at(from[c]).slope; });
     });
   });
 }
 
 template <class T>
-void gated_activation_forward(CpuContext& ctx, View<T, 2> y, ConstView<T, 2> a, ConstView<T, 2> b, ActivationKind kind, const Dropout& dropout) {
-  check_same<T>(y, a);
-  check_same<T>(b, a);
-  const std::int64_t c = a.cols();
-  with_kind(kind, [&](auto f) {
-    for_rows<T>(ctx, a.rows(), c, dropout, [&](std::int64_t r, const T* mask) {
-      const T *gate = a.row(r), *up = b.row(r);
-      T* out = y.row(r);
-#pragma omp simd
-      for (std::int64_t i = 0; i < c; ++i) out[i] = mask[i] * f.value(gate[i]) * up[i];
+void gated_activation_forward(CpuContext& ctx, View<T, 2> y, ConstView<T, 2> a, ConstView<T, 2> b, ActivationKind kind,
+                              const Dropout& dropout) {
+  GALREC_CHECK(same_shape(y, a) && same_shape(b, a), "y ({}, {}), a ({}, {}), b ({}, {})", y.rows(), y.cols(), a.rows(),
+               a.cols(), b.rows(), b.cols());
+  with_function(kind, [&](auto f) {
+    for_masked_pieces<T>(ctx, a.rows(), a.cols(), dropout, [&](std::int64_t n, std::int64_t first, std::int64_t count, const T* m) {
+      const T* an = a.row(n) + first;
+      const T* bn = b.row(n) + first;
+      prefetch_next<T>(a, n, first, count);
+      prefetch_next<T>(b, n, first, count);
+      store(y.row(n) + first, count, Accumulate::kOverwrite,
+            [=](std::int64_t c) { return f.at(an[c]).value * bn[c] * m[c]; });
     });
   });
 }
 
 template <class T>
-void gated_activation_backward(CpuContext& ctx, View<T, 2> da, View<T, 2> db, ConstView<T, 2> dy, ConstView<T, 2> a, ConstView<T, 2> b,
-                               ActivationKind kind, const Dropout& dropout, Accumulate accumulate) {
-  check_same<T>(da, a);
-  check_same<T>(db, a);
-  check_same<T>(dy, a);
-  check_same<T>(b, a);
-  GALREC_CHECK(da.data != dy.data && db.data != dy.data, "da and db must not alias dy");
-  const std::int64_t c = a.cols();
-  const bool add = accumulate == Accumulate::kAdd;
-  with_kind(kind, [&](auto f) {
-    for_rows<T>(ctx, a.rows(), c, dropout, [&](std::int64_t r, const T* mask) {
-      const T *gate = a.row(r), *up = b.row(r), *g = dy.row(r);
-      T *out_a = da.row(r), *out_b = db.row(r);
-      if (add) {
+void gated_activation_backward(CpuContext& ctx, View<T, 2> da, View<T, 2> db, ConstView<T, 2> dy, ConstView<T, 2> a,
+                               ConstView<T, 2> b, ActivationKind kind, const Dropout& dropout, Accumulate accumulate) {
+  GALREC_CHECK(same_shape(da, a) && same_shape(db, a) && same_shape(dy, a) && same_shape(b, a),
+               "da ({}, {}), db ({}, {}), dy ({}, {}), a ({}, {}), b ({}, {})", da.rows(), da.cols(), db.rows(),
+               db.cols(), dy.rows(), dy.cols(), a.rows(), a.cols(), b.rows(), b.cols());
+  GALREC_CHECK(!dy || (da.data != dy.data && db.data != dy.data), "da or db is dy");
+  with_function(kind, [&](auto f) {
+    for_masked_pieces<T>(ctx, a.rows(), a.cols(), dropout, [&](std::int64_t n, std::int64_t first, std::int64_t count, const T* m) {
+      const T* an = a.row(n) + first;
+      const T* bn = b.row(n) + first;
+      prefetch_next<T>(a, n, first, count);
+      prefetch_next<T>(b, n, first, count);
+      const T* g = dy.row(n) + first;
+      T* out_a = da.row(n) + first;
+      T* out_b = db.row(n) + first;
+      if (accumulate == Accumulate::kAdd) {
 #pragma omp simd
-        for (std::int64_t i = 0; i < c; ++i) {
-          const T through = mask[i] * g[i];
-          out_a[i] += through * up[i] * f.slope(gate[i]);
-          out_b[i] += through * f.value(gate[i]);
+        for (std::int64_t c = 0; c < count; ++c) {
+          const T d = g[c] * m[c];
+          const auto at = f.at(an[c]);
+          out_a[c] += d * bn[c] * at.slope;
+          out_b[c] += d * at.value;
         }
       } else {
 #pragma omp simd
-        for (std::int64_t i = 0; i < c; ++i) {
-          const T through = mask[i] * g[i];
-          out_a[i] = through * up[i] * f.slope(gate[i]);
-          out_b[i] = through * f.value(gate[i]);
+        for (std::int64_t c = 0; c < count; ++c) {
+          const T d = g[c] * m[c];
+          const auto at = f.at(an[c]);
+          out_a[c] = d * bn[c] * at.slope;
+          out_b[c] = d * at.value;
         }
       }
     });
@@ -166,28 +181,22 @@ void gated_activation_backward(CpuContext& ctx, View<T, 2> da, View<T, 2> db, Co
 
 template <class T>
 void dropout_forward(CpuContext& ctx, View<T, 2> y, ConstView<T, 2> x, const Dropout& dropout, Accumulate accumulate) {
-  check_same<T>(y, x);
-  const std::int64_t c = x.cols();
-  const bool add = accumulate == Accumulate::kAdd;
-  for_rows<T>(ctx, x.rows(), c, dropout, [&](std::int64_t r, const T* mask) {
-    const T* in = x.row(r);
-    T* out = y.row(r);
-    if (add) {
-#pragma omp simd
-      for (std::int64_t i = 0; i < c; ++i) out[i] += mask[i] * in[i];
-    } else {
-#pragma omp simd
-      for (std::int64_t i = 0; i < c; ++i) out[i] = mask[i] * in[i];
-    }
+  GALREC_CHECK(same_shape(y, x), "y ({}, {}), x ({}, {})", y.rows(), y.cols(), x.rows(), x.cols());
+  GALREC_CHECK(y.data != x.data || accumulate == Accumulate::kOverwrite, "y is x: it cannot be added to");
+  for_masked_pieces<T>(ctx, x.rows(), x.cols(), dropout, [&](std::int64_t n, std::int64_t first, std::int64_t count, const T* m) {
+    const T* from = x.row(n) + first;
+    store(y.row(n) + first, count, accumulate, [=](std::int64_t c) { return from[c] * m[c]; });
   });
 }
 
-#define GALREC_INSTANTIATE(T)                                                                                                                \
-  template void activation_forward<T>(CpuContext&, View<T, 2>, ConstView<T, 2>, ActivationKind, const Dropout&);                             \
-  template void activation_backward<T>(CpuContext&, View<T, 2>, ConstView<T, 2>, ConstView<T, 2>, ActivationKind, const Dropout&, Accumulate); \
-  template void gated_activation_forward<T>(CpuContext&, View<T, 2>, ConstView<T, 2>, ConstView<T, 2>, ActivationKind, const Dropout&);      \
-  template void gated_activation_backward<T>(CpuContext&, View<T, 2>, View<T, 2>, ConstView<T, 2>, ConstView<T, 2>, ConstView<T, 2>,         \
-                                             ActivationKind, const Dropout&, Accumulate);                                                    \
+#define GALREC_INSTANTIATE(T)                                                                                           \
+  template void activation_forward<T>(CpuContext&, View<T, 2>, ConstView<T, 2>, ActivationKind, const Dropout&);        \
+  template void activation_backward<T>(CpuContext&, View<T, 2>, ConstView<T, 2>, ConstView<T, 2>, ActivationKind,       \
+                                       const Dropout&, Accumulate);                                                     \
+  template void gated_activation_forward<T>(CpuContext&, View<T, 2>, ConstView<T, 2>, ConstView<T, 2>, ActivationKind,  \
+                                            const Dropout&);                                                            \
+  template void gated_activation_backward<T>(CpuContext&, View<T, 2>, View<T, 2>, ConstView<T, 2>, ConstView<T, 2>,     \
+                                             ConstView<T, 2>, ActivationKind, const Dropout&, Accumulate);              \
   template void dropout_forward<T>(CpuContext&, View<T, 2>, ConstView<T, 2>, const Dropout&, Accumulate);
 GALREC_INSTANTIATE(float)
 GALREC_INSTANTIATE(double)

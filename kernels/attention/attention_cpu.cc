@@ -27,34 +27,6 @@ struct Scratch {
   }
 };
 
-// Softmax of one row of scores, left unnormalised: s becomes e^(s - max), the return values are max and the sum.
-template <class T>
-struct RowStatistics {
-  T max, sum;
-};
-
-template <class T>
-RowStatistics<T> softmax_row(T* s, std::int64_t width) {
-  constexpr int kL = simd::kLanes<T>;
-  simd::Vec<T> largest, x;
-  simd::load<T>(largest, s);
-  for (std::int64_t j = kL; j < width; j += kL) {
-    simd::load<T>(x, s + j);
-    largest = x > largest ? x : largest;
-  }
-  T m = largest[0];
-  for (int l = 1; l < kL; ++l) m = largest[l] > m ? largest[l] : m;
-  exp_row(s, m, width);
-  simd::Vec<T> sums{};
-  for (std::int64_t j = 0; j < width; j += kL) {
-    simd::load<T>(x, s + j);
-    sums += x;
-  }
-  T sum = 0;
-  for (int l = 0; l < kL; ++l) sum += sums[l];
-  return {m, sum};
-}
-
 }  // namespace
 
 template <class T>
@@ -95,8 +67,8 @@ void attention_forward(CpuContext& ctx, View<T, 2> o, View<T, 2> lse, ConstView<
       T inverse[kStripElements / simd::kLanes<T>];
       for (std::int64_t i = 0; i < rows; ++i) {
         T* s = mine.scores + i * row;
-        bias_and_mask(s, bias.row(h, first + i), scale, p.visible(first + i, keys), width);
-        const auto [max, sum] = softmax_row(s, width);
+        const T max = bias_and_mask(s, bias.row(h, first + i), scale, p.visible(first + i, keys), width);
+        const T sum = exp_row(s, max, width);
         lse(token + i, h) = max + std::log(sum);
         inverse[i] = T(1) / sum;
         if (dropping) multiply_row(s, mine.multipliers + i * row, width);
@@ -118,8 +90,8 @@ void attention_forward(CpuContext& ctx, View<T, 2> o, View<T, 2> lse, ConstView<
       for (std::int64_t i = 0; i < queries; ++i) {
         const std::int64_t token = q0 + i, visible = p.visible(i, keys), width = padded<T>(visible);
         dot_rows<T>(mine.scores, q.row(token) + h * dim, kh, visible, dim);
-        bias_and_mask(mine.scores, bias.row(h, i), scale, visible, width);
-        const auto [max, sum] = softmax_row(mine.scores, width);
+        const T max = bias_and_mask(mine.scores, bias.row(h, i), scale, visible, width);
+        const T sum = exp_row(mine.scores, max, width);
         lse(token, h) = max + std::log(sum);
         if (dropping) multiply_row(mine.scores, mine.multipliers + (i * heads + h - h0) * row, width);
         weighted_sum<T>(o.row(token) + h * dim, mine.scores, 1, vh, visible, dim, T(1) / sum, Accumulate::kOverwrite);

@@ -89,27 +89,43 @@ class BiasLines {
   std::int64_t stride_, max_q_;
 };
 
-/// s = scale s + bias over `width` (whole vectors); -inf from `visible` on.
+/// s = scale s + bias over `width` (whole vectors), -inf from `visible` >= 1 on. Returns the maximum.
 template <class T>
-inline void bias_and_mask(T* __restrict s, const T* __restrict bias, T scale, std::int64_t visible, std::int64_t width) {
+inline T bias_and_mask(T* __restrict s, const T* __restrict bias, T scale, std::int64_t visible, std::int64_t width) {
   constexpr int kL = simd::kLanes<T>;
-  for (std::int64_t j = 0; j < width; j += kL) {
-    simd::Vec<T> x, b;
+  constexpr T kMasked = -std::numeric_limits<T>::infinity();
+  simd::Vec<T> largest = simd::Vec<T>{} + kMasked, x, b;
+  const std::int64_t whole = visible / kL * kL;
+  for (std::int64_t j = 0; j < whole; j += kL) {
     simd::load<T>(x, s + j);
     simd::load<T>(b, bias + j);
     x = scale * x + b;
     simd::store<T>(s + j, x);
+    largest = x > largest ? x : largest;
   }
-  std::fill(s + visible, s + width, -std::numeric_limits<T>::infinity());
+  if (whole < width) {
+    for (int l = 0; l < kL; ++l) {
+      const T value = scale * s[whole + l] + bias[whole + l];
+      s[whole + l] = whole + l < visible ? value : kMasked;
+    }
+    simd::load<T>(x, s + whole);
+    largest = x > largest ? x : largest;
+    for (std::int64_t j = whole + kL; j < width; ++j) s[j] = kMasked;
+  }
+  return simd::max_lanes<T>(largest);
 }
 
-/// s = e^(s - shift) over whole vectors.
+/// s = e^(s - shift) over whole vectors. Returns the sum.
 template <class T>
-inline void exp_row(T* __restrict s, T shift, std::int64_t width) {
+inline T exp_row(T* __restrict s, T shift, std::int64_t width) {
   constexpr int kL = simd::kLanes<T>;
+  simd::Vec<T> sum{}, x;
   for (std::int64_t j = 0; j < width; j += kL) {
     for (int l = 0; l < kL; ++l) s[j + l] = vec::exp(s[j + l] - shift);
+    simd::load<T>(x, s + j);
+    sum += x;
   }
+  return simd::sum_lanes<T>(sum);
 }
 
 /// s *= m over whole vectors.

@@ -1,6 +1,7 @@
 #include "kernels/common/dropout.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "kernels/common/simd.h"
@@ -9,50 +10,55 @@ namespace galrec {
 
 namespace {
 
-constexpr int kLanes = 32;  // Philox blocks computed side by side: two AVX-512 vectors of 32-bit words
+constexpr int kLanes = 32;  // Philox blocks computed side by side
 constexpr int kBlockElements = 8;
 
-// Philox of the counters (low, high, step, stream), one per lane. Lane l's four words end up in words[4 l .. 4 l + 3].
-void philox_lanes(const PhiloxKey& key, const std::uint32_t (&low)[kLanes], const std::uint32_t (&high)[kLanes],
-                  std::uint32_t (&words)[4 * kLanes]) {
-  constexpr std::uint32_t kMul0 = 0xD2511F53u, kMul1 = 0xCD9E8D57u, kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;
-  std::uint32_t c0[kLanes], c1[kLanes], c2[kLanes], c3[kLanes];
-  for (int l = 0; l < kLanes; ++l) {
-    c0[l] = low[l];
-    c1[l] = high[l];
-    c2[l] = key.step;
-    c3[l] = key.stream;
+using Words = simd::Vec<std::uint64_t>;
+
+// Philox of the counters, one per lane; the 128 bits of lane l end up in bits[2 l], bits[2 l + 1]. A state word lives in the
+// low half of a 64-bit lane, as the multiplier wants it; what the rounds leave in the high halves is never read.
+void philox_lanes(const PhiloxKey& key, const std::uint64_t (&counters)[kLanes], std::uint64_t (&bits)[2 * kLanes]) {
+  constexpr std::uint64_t kMul0 = 0xD2511F53u, kMul1 = 0xCD9E8D57u, kLow = 0xffffffffu;
+  constexpr std::uint32_t kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;
+  constexpr int kWidth = simd::kLanes<std::uint64_t>, kVectors = kLanes / kWidth;
+  Words c0[kVectors], c1[kVectors], c2[kVectors], c3[kVectors];
+  for (int v = 0; v < kVectors; ++v) {
+    simd::load<std::uint64_t>(c0[v], counters + v * kWidth);
+    c1[v] = c0[v] >> 32;
+    c2[v] = Words{} + key.step;
+    c3[v] = Words{} + key.stream;
   }
   std::uint32_t k0 = static_cast<std::uint32_t>(key.seed), k1 = static_cast<std::uint32_t>(key.seed >> 32);
   for (int round = 0; round < 10; ++round) {
-#pragma omp simd
-    for (int l = 0; l < kLanes; ++l) {
-      const std::uint64_t p0 = static_cast<std::uint64_t>(kMul0) * c0[l];
-      const std::uint64_t p1 = static_cast<std::uint64_t>(kMul1) * c2[l];
-      const std::uint32_t n0 = static_cast<std::uint32_t>(p1 >> 32) ^ c1[l] ^ k0;
-      const std::uint32_t n2 = static_cast<std::uint32_t>(p0 >> 32) ^ c3[l] ^ k1;
-      c1[l] = static_cast<std::uint32_t>(p1);
-      c3[l] = static_cast<std::uint32_t>(p0);
-      c0[l] = n0;
-      c2[l] = n2;
+    for (int v = 0; v < kVectors; ++v) {
+      const Words p0 = (c0[v] & kLow) * kMul0, p1 = (c2[v] & kLow) * kMul1;
+      c0[v] = (p1 >> 32) ^ c1[v] ^ std::uint64_t{k0};
+      c2[v] = (p0 >> 32) ^ c3[v] ^ std::uint64_t{k1};
+      c1[v] = p1;
+      c3[v] = p0;
     }
     k0 += kWeyl0;
     k1 += kWeyl1;
   }
-  // (4, lanes) to (lanes, 4): interleave words 0 with 2 and 1 with 3, then the results.
-  constexpr int kWidth = simd::kLanes<std::uint32_t>;
-  for (int l = 0; l < kLanes; l += kWidth) {
-    simd::Vec<std::uint32_t> x[4], even[2], odd[2], out[4];
-    simd::load<std::uint32_t>(x[0], c0 + l);
-    simd::load<std::uint32_t>(x[1], c1 + l);
-    simd::load<std::uint32_t>(x[2], c2 + l);
-    simd::load<std::uint32_t>(x[3], c3 + l);
-    simd::interleave<std::uint32_t>(even[0], even[1], x[0], x[2]);
-    simd::interleave<std::uint32_t>(odd[0], odd[1], x[1], x[3]);
-    simd::interleave<std::uint32_t>(out[0], out[1], even[0], odd[0]);
-    simd::interleave<std::uint32_t>(out[2], out[3], even[1], odd[1]);
-    for (int v = 0; v < 4; ++v) simd::store<std::uint32_t>(words + 4 * l + v * kWidth, out[v]);
+  for (int v = 0; v < kVectors; ++v) {
+    const Words low = (c0[v] & kLow) | (c1[v] << 32), high = (c2[v] & kLow) | (c3[v] << 32);
+    Words first, second;
+    simd::interleave<std::uint64_t>(first, second, low, high);
+    simd::store<std::uint64_t>(bits + 2 * v * kWidth, first);
+    simd::store<std::uint64_t>(bits + (2 * v + 1) * kWidth, second);
   }
+}
+
+// Element e of a block takes half e % 2, low first, of word e / 2: 16 bits at a time, from the lowest up.
+template <class T>
+void multipliers_of(const std::uint64_t (&bits)[2 * kLanes], std::uint32_t threshold, T scale, T* __restrict out) {
+  std::uint16_t halves[kBlockElements * kLanes];
+  if constexpr (std::endian::native == std::endian::little) {
+    std::memcpy(halves, bits, sizeof(halves));
+  } else {
+    for (int e = 0; e < kBlockElements * kLanes; ++e) halves[e] = static_cast<std::uint16_t>(bits[e / 4] >> (16 * (e % 4)));
+  }
+  for (int e = 0; e < kBlockElements * kLanes; ++e) out[e] = halves[e] < threshold ? T(0) : scale;
 }
 
 }  // namespace
@@ -69,39 +75,35 @@ void dropout_multiplier_rows(const Dropout& dropout, std::uint64_t first, std::u
   std::int64_t row = 0, block = 0;
   std::int64_t out_row = 0, out_column = 0;  // of the next block to write
   for (std::int64_t left = rows * blocks; left > 0; left -= kLanes) {
-    std::uint32_t low[kLanes], high[kLanes], words[4 * kLanes];
+    std::uint64_t counters[kLanes], bits[2 * kLanes];
     const int lanes = static_cast<int>(std::min<std::int64_t>(kLanes, left));
-    if (blocks - block >= kLanes) {  // one run inside a row
-      for (int l = 0; l < kLanes; ++l) {
-        low[l] = static_cast<std::uint32_t>(counter + static_cast<std::uint64_t>(l));
-        high[l] = static_cast<std::uint32_t>((counter + static_cast<std::uint64_t>(l)) >> 32);
-      }
-      counter += kLanes;
-      block += kLanes;
-    } else {
-      for (int l = 0; l < kLanes; ++l) {
-        low[l] = static_cast<std::uint32_t>(counter);
-        high[l] = static_cast<std::uint32_t>(counter >> 32);
-        ++counter;
-        if (++block == blocks) {
-          block = 0;
-          counter = (first + static_cast<std::uint64_t>(++row) * row_step) / kBlockElements;
-        }
-      }
-    }
-    if (block == blocks) {
+    const auto next_row = [&] {
       block = 0;
       counter = (first + static_cast<std::uint64_t>(++row) * row_step) / kBlockElements;
+    };
+    if (blocks - block >= kLanes) {  // one run inside a row
+      for (int l = 0; l < kLanes; ++l) counters[l] = counter + static_cast<std::uint64_t>(l);
+      counter += kLanes;
+      block += kLanes;
+      if (block == blocks) next_row();
+    } else {
+      for (int l = 0; l < kLanes; ++l) {
+        counters[l] = counter++;
+        if (++block == blocks) next_row();
+      }
     }
-    philox_lanes(dropout.key, low, high, words);
-    // Element e of a block is half e % 2, low first, of word e / 2.
-    std::uint16_t halves[kBlockElements * kLanes];
-    for (int w = 0; w < 4 * kLanes; ++w) {
-      halves[2 * w] = static_cast<std::uint16_t>(words[w]);
-      halves[2 * w + 1] = static_cast<std::uint16_t>(words[w] >> 16);
+    philox_lanes(dropout.key, counters, bits);
+    if (n - out_column * kBlockElements >= kBlockElements * kLanes) {  // straight into the row
+      multipliers_of(bits, threshold, scale, out + out_row * ld + out_column * kBlockElements);
+      out_column += kLanes;
+      if (out_column == blocks) {
+        out_column = 0;
+        ++out_row;
+      }
+      continue;
     }
     T group[kBlockElements * kLanes];
-    for (int e = 0; e < kBlockElements * kLanes; ++e) group[e] = halves[e] < threshold ? T(0) : scale;
+    multipliers_of(bits, threshold, scale, group);
     // Runs of consecutive blocks of one row.
     for (int l = 0; l < lanes;) {
       const std::int64_t run = std::min<std::int64_t>(lanes - l, blocks - out_column);

@@ -11,7 +11,9 @@ namespace galrec {
 namespace {
 
 // Enough elements per chunk that starting a thread is worth it.
-std::int64_t row_grain(std::int64_t cols) { return std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(cols, 1)); }
+std::int64_t row_grain(std::int64_t cols) {
+  return std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(cols, 1));
+}
 
 }  // namespace
 

@@ -35,7 +35,34 @@ inline void interleave(V& low, V& high, const V& a, const V& b, std::index_seque
   low = __builtin_shufflevector(a, b, (I % 2 == 0 ? static_cast<int>(I / 2) : kN + static_cast<int>(I / 2))...);
   high = __builtin_shufflevector(a, b, (I % 2 == 0 ? static_cast<int>(I / 2) + kN / 2 : kN + kN / 2 + static_cast<int>(I / 2))...);
 }
+template <int Width, class V, std::size_t... I>
+inline void rotate(V& out, const V& v, std::index_sequence<I...>) {
+  out = __builtin_shufflevector(v, v, static_cast<int>((I + Width) % sizeof...(I))...);
+}
+// Folds halves onto each other: log2 L dependent steps where a loop over lanes has L.
+template <class T, int Width, class Op>
+inline T fold(const Vec<T>& in, const Op& op) {
+  Vec<T> v = in;
+  if constexpr (Width == 0) {
+    return v[0];
+  } else {
+    Vec<T> other;
+    rotate<Width>(other, v, std::make_index_sequence<kLanes<T>>{});
+    op(v, other);
+    return fold<T, Width / 2>(v, op);
+  }
+}
 }  // namespace detail
+
+/// Sum and maximum of the lanes, in a fixed order. A NaN lane may be lost by the maximum.
+template <class T>
+inline T sum_lanes(const Vec<T>& v) {
+  return detail::fold<T, kLanes<T> / 2>(v, [](Vec<T>& a, const Vec<T>& b) { a += b; });
+}
+template <class T>
+inline T max_lanes(const Vec<T>& v) {
+  return detail::fold<T, kLanes<T> / 2>(v, [](Vec<T>& a, const Vec<T>& b) { a = b > a ? b : a; });
+}
 
 /// low, high = the lanes of a and b taken in turn: a0 b0 a1 b1 … .
 template <class T>

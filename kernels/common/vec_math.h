@@ -9,23 +9,29 @@
 namespace galrec::vec {
 
 /// e^x. float: Cody-Waite reduction and a degree-6 polynomial, below 2 ulp on [-87, 88]; saturates to 0 and to a huge
-/// finite value outside; NaN stays NaN.
+/// finite value outside; NaN stays NaN. Lanes out of range compute garbage that is replaced last: clamping x first makes
+/// GCC blend every intermediate value.
 inline float exp(float x) {
+  constexpr float kLow = -87.3f, kHigh = 88.3f, kHuge = 2.2290e38f;  // e^88.3
   constexpr float kLog2e = 1.44269504088896341f, kLn2Hi = 0.693145751953125f, kLn2Lo = 1.42860682030941723e-6f;
-  const float clamped = x < -87.3f ? -87.3f : (x > 88.3f ? 88.3f : x);  // NaN passes both comparisons
-  const float n = std::nearbyint(clamped * kLog2e);
-  const float r = (clamped - n * kLn2Hi) - n * kLn2Lo;
-  float p = 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  // 2^n by its exponent bits; n is in [-126, 127]. An integer conversion of NaN is harmless: p carries the NaN.
-  const std::int32_t e = static_cast<std::int32_t>(n == n ? n : 0.0f);
-  const float scale = std::bit_cast<float>((e + 127) << 23);
-  const float y = p * scale;
-  return x < -87.3f ? 0.0f : y;
+  // Adding 1.5 * 2^23 rounds to an integer and leaves that integer in the low bits: no conversion instruction.
+  constexpr float kRound = 12582912.0f;
+  const float t = x * kLog2e + kRound;
+  const float n = t - kRound;
+  const float r = (x - n * kLn2Hi) - n * kLn2Lo;
+  // 1 + r + r^2 c(r), c interpolating at Chebyshev nodes of [-ln 2 / 2, ln 2 / 2]: relative error 1e-8.
+  float p = 1.3926250831e-3f;
+  p = p * r + 8.3632328837e-3f;
+  p = p * r + 4.1666554213e-2f;
+  p = p * r + 1.6666576666e-1f;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  // 2^n by its exponent bits, n in [-126, 127] where the result is kept. Any bits will do for NaN: p carries it.
+  const float scale = std::bit_cast<float>((std::bit_cast<std::uint32_t>(t) << 23) + 0x3f800000u);
+  float y = p * scale;
+  y = x > kHigh ? kHuge : y;
+  return x < kLow ? 0.0f : y;
 }
 inline double exp(double x) { return std::exp(x); }
 
@@ -36,17 +42,27 @@ inline float tanh(float x) {
 }
 inline double tanh(double x) { return std::tanh(x); }
 
-/// erf. float: Abramowitz & Stegun 7.1.26 for |x| >= 0.5 (its error of 1.5e-7 is absolute, and erf is above 0.5 there), and
-/// the Taylor series below, so that small arguments keep their relative accuracy. Absolute error below 3e-7.
+/// The error function. float: an odd polynomial below 1, 1 - e^{polynomial} up to 4; below 3 ulp, without a division.
 inline float erf(float x) {
-  const float a = x < 0 ? -x : x;
-  const float t = 1.0f / (1.0f + 0.3275911f * a);
-  const float p = ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t;
-  const float far = 1.0f - p * vec::exp(-a * a);
-  const float q = a * a;
-  const float near = a * (1.1283791671f + q * (-0.3761263890f + q * (0.1128379167f + q * (-0.0268661706f + q * (5.2239776e-3f - q * 8.5483269e-4f)))));
-  const float y = a < 0.5f ? near : far;
-  return x < 0 ? -y : y;
+  const float a = std::fabs(x), z = x * x;
+  float p = 7.85377665906e-5f;
+  p = p * z - 8.01016796725e-4f;
+  p = p * z + 5.18832476425e-3f;
+  p = p * z - 2.68538103973e-2f;
+  p = p * z + 1.12835851118e-1f;
+  p = p * z - 3.76126258210e-1f;
+  p = p * z + 1.12837916573f;
+  float q = -2.16864936904e-5f;  // log erfc on [1, 4]
+  q = q * a + 4.41333750943e-4f;
+  q = q * a - 4.20455727044e-3f;
+  q = q * a + 2.52082683492e-2f;
+  q = q * a - 1.08418635607e-1f;
+  q = q * a - 6.33219800251e-1f;
+  q = q * a - 1.12957849151f;
+  q = q * a + 1.88058966491e-4f;
+  const float tail = 1.0f - vec::exp(q);
+  const float outer = a > 4.0f ? 1.0f : tail;
+  return a < 1.0f ? x * p : std::copysign(outer, x);
 }
 inline double erf(double x) { return std::erf(x); }
 

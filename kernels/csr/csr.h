@@ -3,6 +3,7 @@
 //
 // Math      row r's neighbours are col_idx[row_ptr[r] .. row_ptr[r+1]), ascending, duplicates kept only if asked
 //           sample: min(fanout, candidates) distinct neighbours of each node, uniformly, in ascending order
+//           (distinct edges: with duplicates kept, a neighbour may come as often as it is listed)
 // Shapes    src, dst (E) int32 | row_ptr (R+1), col_idx (E) int32 | nodes, exclude (N) int32 | out_ptr (N+1), out (<= N*fanout)
 // Backward  -
 // Saved and aliasing  -

@@ -1,10 +1,13 @@
 // Neighbour sampling: one Thrust source for every backend; only the policy differs.
 
+#include <omp.h>
 #include <thrust/for_each.h>
 #include <thrust/iterator/counting_iterator.h>
 #include <thrust/scan.h>
 #include <thrust/system/omp/execution_policy.h>
 #include <thrust/transform.h>
+
+#include <limits>
 
 #include "kernels/csr/csr.h"
 #include "kernels/csr/sample_one.h"
@@ -13,48 +16,84 @@ namespace galrec {
 
 namespace {
 
-struct Problem {
+constexpr std::int64_t kSerialNodes = 1024;  // below this a parallel region costs more than it saves
+
+struct SampleProblem {
   const std::int32_t *row_ptr, *col_idx, *nodes, *exclude;
   const std::int64_t* draw_ids;
   std::int32_t fanout;
   PhiloxKey key;
 
   GALREC_HOST_DEVICE std::int32_t count(std::int64_t n) const {
-    const std::int32_t node = nodes[n];
-    return sample_count(col_idx + row_ptr[node], row_ptr[node + 1] - row_ptr[node], exclude[n], fanout);
+    const std::int32_t first = row_ptr[nodes[n]], degree = row_ptr[nodes[n] + 1] - first;
+    return sample_count(col_idx + first, degree, exclude[n], fanout);
   }
   GALREC_HOST_DEVICE void draw(std::int64_t n, const std::int32_t* ptr, std::int32_t* out) const {
-    const std::int32_t node = nodes[n];
-    sample_one(out + ptr[n], ptr[n + 1] - ptr[n], col_idx + row_ptr[node], row_ptr[node + 1] - row_ptr[node], exclude[n], draw_ids[n], key);
+    const std::int32_t first = row_ptr[nodes[n]], degree = row_ptr[nodes[n] + 1] - first;
+    sample_one(out + ptr[n], ptr[n + 1] - ptr[n], col_idx + first, degree, exclude[n], draw_ids[n], key);
   }
 };
 
-// The OpenMP backend starts as many threads as OpenMP wants; a small batch is not worth one.
+// Count, scan, draw. Function objects rather than lambdas, so that a device compiler takes them as they are.
+struct CountNeighbors {
+  SampleProblem problem;
+  GALREC_HOST_DEVICE std::int32_t operator()(std::int64_t n) const { return problem.count(n); }
+};
+struct DrawNeighbors {
+  SampleProblem problem;
+  const std::int32_t* ptr;
+  std::int32_t* items;
+  GALREC_HOST_DEVICE void operator()(std::int64_t n) const { problem.draw(n, ptr, items); }
+};
+
 template <class Policy>
-void sample(const Policy& policy, const Problem& p, std::int64_t n, SampledNeighbors& out) {
+void sample(const Policy& policy, const SampleProblem& problem, std::int64_t n, SampledNeighbors& out) {
   const thrust::counting_iterator<std::int64_t> first(0);
-  thrust::transform(policy, first, first + n, out.ptr.data() + 1, [p](std::int64_t i) { return p.count(i); });
-  thrust::inclusive_scan(policy, out.ptr.data() + 1, out.ptr.data() + 1 + n, out.ptr.data() + 1);
-  out.items.resize(static_cast<std::size_t>(out.ptr[static_cast<std::size_t>(n)]));
-  thrust::for_each(policy, first, first + n, [p, ptr = out.ptr.data(), items = out.items.data()](std::int64_t i) { p.draw(i, ptr, items); });
+  std::int32_t* ptr = out.ptr.data();
+  thrust::transform(policy, first, first + n, ptr + 1, CountNeighbors{problem});
+  thrust::inclusive_scan(policy, ptr + 1, ptr + 1 + n, ptr + 1);
+  out.items.resize(static_cast<std::size_t>(ptr[n]));
+  thrust::for_each(policy, first, first + n, DrawNeighbors{problem, ptr, out.items.data()});
 }
 
-constexpr std::int64_t kSerialNodes = 4096;
+// Thrust's OpenMP backend takes as many threads as OpenMP would start: here, the context's.
+class OmpThreads {
+ public:
+  explicit OmpThreads(int threads) : previous_(omp_get_max_threads()) { omp_set_num_threads(threads); }
+  ~OmpThreads() { omp_set_num_threads(previous_); }
+  OmpThreads(const OmpThreads&) = delete;
+  OmpThreads& operator=(const OmpThreads&) = delete;
+
+ private:
+  int previous_;
+};
 
 }  // namespace
 
-void csr_sample(CpuContext& ctx, SampledNeighbors& out, const Csr& graph, View<const std::int32_t, 1> nodes, View<const std::int64_t, 1> draw_ids,
-                View<const std::int32_t, 1> exclude, const SampleOptions& options) {
+void csr_sample(CpuContext& ctx, SampledNeighbors& out, const Csr& graph, View<const std::int32_t, 1> nodes,
+                View<const std::int64_t, 1> draw_ids, View<const std::int32_t, 1> exclude,
+                const SampleOptions& options) {
   const std::int64_t n = nodes.extent(0);
-  GALREC_CHECK(options.fanout >= 1 && options.fanout <= kMaxFanout, "fanout {} is not in [1, {}]", options.fanout, kMaxFanout);
-  GALREC_CHECK(draw_ids.extent(0) == n && exclude.extent(0) == n, "{} draw ids, {} exclusions for {} nodes", draw_ids.extent(0), exclude.extent(0), n);
-  for (std::int64_t i = 0; i < n; ++i) GALREC_CHECK(nodes[i] >= 0 && nodes[i] < graph.rows, "node {} of {} rows", nodes[i], graph.rows);
+  GALREC_CHECK(options.fanout >= 1 && options.fanout <= kMaxFanout, "fanout {} is not in [1, {}]", options.fanout,
+               kMaxFanout);
+  GALREC_CHECK(draw_ids.extent(0) == n && exclude.extent(0) == n, "{} draw ids, {} exclusions for {} nodes",
+               draw_ids.extent(0), exclude.extent(0), n);
+  GALREC_CHECK(n <= std::numeric_limits<std::int32_t>::max() / options.fanout, "{} nodes of fanout {}", n,
+               options.fanout);
+  for (std::int64_t i = 0; i < n; ++i) {
+    GALREC_CHECK(nodes[i] >= 0 && nodes[i] < graph.rows, "node {} of {} rows", nodes[i], graph.rows);
+  }
   out.ptr.assign(static_cast<std::size_t>(n) + 1, 0);
   out.items.clear();
-  const Problem problem{graph.row_ptr.data(), graph.col_idx.data(), nodes.data, exclude.data, draw_ids.data, options.fanout, options.key};
   if (n == 0) return;
-  if (ctx.threads() == 1 || n < kSerialNodes) sample(thrust::seq, problem, n, out);
-  else sample(thrust::omp::par, problem, n, out);
+  const SampleProblem problem{graph.row_ptr.data(), graph.col_idx.data(), nodes.data, exclude.data,
+                              draw_ids.data,        options.fanout,       options.key};
+  if (ctx.threads() == 1 || n < kSerialNodes || omp_in_parallel()) {
+    sample(thrust::seq, problem, n, out);
+  } else {
+    const OmpThreads threads(ctx.threads());
+    sample(thrust::omp::par, problem, n, out);
+  }
 }
 
 }  // namespace galrec

@@ -16,7 +16,8 @@ namespace galrec {
 inline constexpr std::int32_t kMaxFanout = 64;
 
 /// How many neighbours sample_one() returns: min(fanout, neighbours that are not `exclude`).
-GALREC_HOST_DEVICE inline std::int32_t sample_count(const std::int32_t* neighbors, std::int32_t degree, std::int32_t exclude, std::int32_t fanout) {
+GALREC_HOST_DEVICE inline std::int32_t sample_count(const std::int32_t* neighbors, std::int32_t degree,
+                                                    std::int32_t exclude, std::int32_t fanout) {
   std::int32_t candidates = 0;
   // Past fanout + 1 candidates the answer is known; high degrees cost no more than low ones.
   for (std::int32_t i = 0; i < degree && candidates <= fanout; ++i) candidates += neighbors[i] != exclude;
@@ -24,20 +25,24 @@ GALREC_HOST_DEVICE inline std::int32_t sample_count(const std::int32_t* neighbor
 }
 
 /// Position of `exclude` in ascending neighbours, or -1.
-GALREC_HOST_DEVICE inline std::int32_t find_sorted(const std::int32_t* neighbors, std::int32_t degree, std::int32_t value) {
+GALREC_HOST_DEVICE inline std::int32_t find_sorted(const std::int32_t* neighbors, std::int32_t degree,
+                                                   std::int32_t value) {
   std::int32_t low = 0, high = degree;
   while (low < high) {
     const std::int32_t middle = low + (high - low) / 2;
-    if (neighbors[middle] < value) low = middle + 1;
-    else high = middle;
+    if (neighbors[middle] < value)
+      low = middle + 1;
+    else
+      high = middle;
   }
   return low < degree && neighbors[low] == value ? low : -1;
 }
 
-/// Writes `count` distinct neighbours (ascending, duplicates in the list apart from `exclude` allowed to occur as often as
-/// listed) to out. Floyd's algorithm over positions without the excluded one; slot s uses Philox block draw_id * 64 + s.
-GALREC_HOST_DEVICE inline void sample_one(std::int32_t* out, std::int32_t count, const std::int32_t* neighbors, std::int32_t degree,
-                                          std::int32_t exclude, std::int64_t draw_id, const PhiloxKey& key) {
+/// Writes `count` neighbours (ascending, drawn by position, so an edge that is listed twice may come twice) to out.
+/// Floyd's algorithm over the positions that do not hold `exclude`; slot s uses Philox block draw_id * 64 + s.
+GALREC_HOST_DEVICE inline void sample_one(std::int32_t* out, std::int32_t count, const std::int32_t* neighbors,
+                                          std::int32_t degree, std::int32_t exclude, std::int64_t draw_id,
+                                          const PhiloxKey& key) {
   // Duplicates of the excluded neighbour are consecutive.
   std::int32_t hole = exclude >= 0 ? find_sorted(neighbors, degree, exclude) : -1, holes = 0;
   if (hole >= 0)
@@ -51,7 +56,8 @@ GALREC_HOST_DEVICE inline void sample_one(std::int32_t* out, std::int32_t count,
       const std::int32_t last = candidates - count + s;
       const auto bits = philox(key, static_cast<std::uint64_t>(draw_id) * kMaxFanout + static_cast<std::uint64_t>(s));
       // Multiply-shift of 32 bits: the bias is below candidates / 2^32.
-      std::int32_t chosen = static_cast<std::int32_t>((static_cast<std::uint64_t>(bits[0]) * static_cast<std::uint64_t>(last + 1)) >> 32);
+      std::int32_t chosen =
+          static_cast<std::int32_t>((static_cast<std::uint64_t>(bits[0]) * static_cast<std::uint64_t>(last + 1)) >> 32);
       std::int32_t at = 0;
       while (at < s && picked[at] < chosen) ++at;
       if (at < s && picked[at] == chosen) {

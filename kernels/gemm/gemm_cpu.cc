@@ -74,35 +74,48 @@ Product<T> checked(View<T, 2> c, ConstView<T, 2> a, ConstView<T, 2> b, const Gem
           o.accumulate == Accumulate::kAdd};
 }
 
-// One output tile, c[i0 .. i0+m, j0 .. j0+n], on the calling thread.
-void tile(const Product<float>& p, std::int64_t i0, std::int64_t m, std::int64_t j0, std::int64_t n) {
-  const auto status = dnnl_sgemm(p.a.transposed ? 'T' : 'N', p.b.transposed ? 'T' : 'N', m, n, p.k, p.alpha, p.a.at(i0, 0), p.a.stride,
-                                 p.b.at(0, j0), p.b.stride, p.add ? 1.0f : 0.0f, p.c + i0 * p.ldc + j0, p.ldc);
+// A piece of a product: rows [i, i+m) and columns [j, j+n) of c, summed over [k0, k0+k), written to `c` on its own thread.
+template <class T>
+struct Piece {
+  std::int64_t i, m, j, n, k0, k;
+  T* c;
+  std::int64_t ldc;
+  bool add;
+};
+
+template <class T>
+char letter(const Operand<T>& x) {
+  return x.transposed ? 'T' : 'N';
+}
+
+void compute(const Product<float>& p, const Piece<float>& t) {
+  const auto status = dnnl_sgemm(letter(p.a), letter(p.b), t.m, t.n, t.k, p.alpha, p.a.at(t.i, t.k0), p.a.stride, p.b.at(t.k0, t.j), p.b.stride,
+                                 t.add ? 1.0f : 0.0f, t.c, t.ldc);
   GALREC_CHECK(status == dnnl_success, "dnnl_sgemm returned {}", static_cast<int>(status));
 }
 
-void tile(const Product<float, bfloat16>& p, std::int64_t i0, std::int64_t m, std::int64_t j0, std::int64_t n) {
-  const auto status = dnnl_gemm_bf16bf16f32(p.a.transposed ? 'T' : 'N', p.b.transposed ? 'T' : 'N', m, n, p.k, p.alpha, p.a.at(i0, 0),
-                                            p.a.stride, p.b.at(0, j0), p.b.stride, p.add ? 1.0f : 0.0f, p.c + i0 * p.ldc + j0, p.ldc);
+void compute(const Product<float, bfloat16>& p, const Piece<float>& t) {
+  const auto status = dnnl_gemm_bf16bf16f32(letter(p.a), letter(p.b), t.m, t.n, t.k, p.alpha, p.a.at(t.i, t.k0), p.a.stride, p.b.at(t.k0, t.j),
+                                            p.b.stride, t.add ? 1.0f : 0.0f, t.c, t.ldc);
   GALREC_CHECK(status == dnnl_success, "dnnl_gemm_bf16bf16f32 returned {}", static_cast<int>(status));
 }
 
 // The oracle: b goes through a small dense panel, c gets one row update per (row, depth).
-void tile(const Product<double>& p, std::int64_t i0, std::int64_t m, std::int64_t j0, std::int64_t n) {
+void compute(const Product<double>& p, const Piece<double>& t) {
   constexpr std::int64_t kCols = 64, kDepth = 64;
   double panel[kDepth][kCols];
-  for (std::int64_t i = 0; i < m && !p.add; ++i) std::fill_n(p.c + (i0 + i) * p.ldc + j0, n, 0.0);
-  for (std::int64_t j = 0; j < n; j += kCols) {
-    const std::int64_t cols = std::min(kCols, n - j);
-    for (std::int64_t k = 0; k < p.k; k += kDepth) {
-      const std::int64_t depth = std::min(kDepth, p.k - k);
+  for (std::int64_t i = 0; i < t.m && !t.add; ++i) std::fill_n(t.c + i * t.ldc, t.n, 0.0);
+  for (std::int64_t j = 0; j < t.n; j += kCols) {
+    const std::int64_t cols = std::min(kCols, t.n - j);
+    for (std::int64_t k = 0; k < t.k; k += kDepth) {
+      const std::int64_t depth = std::min(kDepth, t.k - k);
       for (std::int64_t d = 0; d < depth; ++d) {
-        for (std::int64_t l = 0; l < cols; ++l) panel[d][l] = p.alpha * *p.b.at(k + d, j0 + j + l);
+        for (std::int64_t l = 0; l < cols; ++l) panel[d][l] = p.alpha * *p.b.at(t.k0 + k + d, t.j + j + l);
       }
-      for (std::int64_t i = 0; i < m; ++i) {
-        double* __restrict out = p.c + (i0 + i) * p.ldc + j0 + j;
+      for (std::int64_t i = 0; i < t.m; ++i) {
+        double* __restrict out = t.c + i * t.ldc + j;
         for (std::int64_t d = 0; d < depth; ++d) {
-          const double factor = *p.a.at(i0 + i, k + d);
+          const double factor = *p.a.at(t.i + i, t.k0 + k + d);
           for (std::int64_t l = 0; l < cols; ++l) out[l] += factor * panel[d][l];
         }
       }
@@ -118,32 +131,58 @@ bool trivial(const Product<T>& p) {
   return true;
 }
 
-// Sizes of the output tiles: a function of the product's shape only, never of the threads. Small products are one tile
-// (no parallel region); the others take the largest tiles of which there are enough to balance a few threads. oneDNN
-// packs its operands per call; 64 x 64 is the smallest tile at which that stays below a tenth of the time.
-struct TileSize {
-  std::int64_t m, n;
+// How a product is cut: output tiles, and slabs of K whose partial outputs are added in order. A function of the shape
+// only, never of the threads. Small products are one piece (no parallel region); the others take the largest tiles of
+// which there are enough to balance a few threads. Tall products (weight gradients: K is the number of tokens) keep large
+// tiles, which read whole rows, and split K instead.
+struct Cut {
+  std::int64_t m, n, k;
 };
 
-TileSize choose_tiles(std::int64_t m, std::int64_t n, std::int64_t k) {
-  constexpr std::int64_t kSerialProducts = std::int64_t{1} << 20, kEnoughTiles = 16;
-  if (m * n * k <= kSerialProducts) return {m, n};
-  constexpr TileSize kSizes[] = {{512, 512}, {512, 256}, {256, 256}, {256, 128}, {128, 128}, {128, 64}, {64, 64}};
-  for (const TileSize& size : kSizes) {
-    if (((m + size.m - 1) / size.m) * ((n + size.n - 1) / size.n) >= kEnoughTiles) return size;
+std::int64_t pieces(std::int64_t extent, std::int64_t size) { return (extent + size - 1) / size; }
+
+Cut choose_cut(std::int64_t m, std::int64_t n, std::int64_t k) {
+  constexpr std::int64_t kSerialProducts = std::int64_t{1} << 20, kEnough = 16, kFew = 8, kLeastSlab = 512;
+  if (m * n * k <= kSerialProducts) return {m, n, k};
+  constexpr Cut kLarge[] = {{512, 512, 0}, {512, 256, 0}, {256, 256, 0}};
+  for (const Cut& c : kLarge) {
+    if (pieces(m, c.m) * pieces(n, c.n) >= kEnough) return {c.m, c.n, k};
   }
-  return {64, 64};
+  const std::int64_t tiles = pieces(m, 256) * pieces(n, 256), slabs = std::clamp<std::int64_t>(k / kLeastSlab, 1, pieces(kEnough, tiles));
+  if (tiles * slabs >= kFew) return {256, 256, pieces(k, slabs)};
+  constexpr Cut kSmall[] = {{256, 128, 0}, {128, 128, 0}, {128, 64, 0}};
+  for (const Cut& c : kSmall) {
+    if (pieces(m, c.m) * pieces(n, c.n) >= kFew) return {c.m, c.n, k};
+  }
+  return {64, 64, k};
 }
 
 template <class T, class In>
-void run_tiles(CpuContext& ctx, const Product<T, In>& p) {
-  const TileSize size = choose_tiles(p.m, p.n, p.k);
-  const std::int64_t tiles_m = (p.m + size.m - 1) / size.m, tiles_n = (p.n + size.n - 1) / size.n;
-  const OneThread guard;
-  parallel_for(ctx, tiles_m * tiles_n, 1, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t t = begin; t < end; ++t) {
-      const std::int64_t i = t / tiles_n * size.m, j = t % tiles_n * size.n;
-      tile(p, i, std::min(size.m, p.m - i), j, std::min(size.n, p.n - j));
+void run(CpuContext& ctx, const Product<T, In>& p) {
+  const Cut cut = choose_cut(p.m, p.n, p.k);
+  const std::int64_t tiles_m = pieces(p.m, cut.m), tiles_n = pieces(p.n, cut.n), slabs = pieces(p.k, cut.k), tiles = tiles_m * tiles_n;
+  ScratchScope scope(ctx.scratch());
+  T* partial = slabs > 1 ? scope->alloc<T>((slabs - 1) * p.m * p.n) : nullptr;  // slab 0 goes to c itself
+  {
+    const OneThread guard;
+    parallel_for(ctx, tiles * slabs, 1, [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t t = begin; t < end; ++t) {
+        const std::int64_t slab = t / tiles, i = t % tiles / tiles_n * cut.m, j = t % tiles_n * cut.n, k0 = slab * cut.k;
+        T* c = slab == 0 ? p.c + i * p.ldc + j : partial + (slab - 1) * p.m * p.n + i * p.n + j;
+        compute(p, {i, std::min(cut.m, p.m - i), j, std::min(cut.n, p.n - j), k0, std::min(cut.k, p.k - k0), c, slab == 0 ? p.ldc : p.n,
+                    slab == 0 && p.add});
+      }
+    });
+  }
+  if (slabs == 1) return;
+  constexpr std::int64_t kGrainElements = 16384;
+  parallel_for(ctx, p.m, kGrainElements / p.n, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      T* __restrict sum = p.c + i * p.ldc;
+      for (std::int64_t s = 0; s + 1 < slabs; ++s) {
+        const T* __restrict more = partial + (s * p.m + i) * p.n;
+        for (std::int64_t j = 0; j < p.n; ++j) sum[j] += more[j];
+      }
     }
   });
 }
@@ -176,11 +215,11 @@ void gemm(CpuContext& ctx, View<T, 2> c, ConstView<T, 2> a, ConstView<T, 2> b, c
     if (ctx.gemm_precision() == GemmPrecision::kBf16 && has_bf16_products()) {
       ScratchScope scope(ctx.scratch());
       const auto ra = rounded(ctx, *scope, a, options.a), rb = rounded(ctx, *scope, b, options.b);
-      run_tiles(ctx, Product<float, bfloat16>{p.m, p.n, p.k, p.c, p.ldc, ra, rb, p.alpha, p.add});
+      run(ctx, Product<float, bfloat16>{p.m, p.n, p.k, p.c, p.ldc, ra, rb, p.alpha, p.add});
       return;
     }
   }
-  run_tiles(ctx, p);
+  run(ctx, p);
 }
 
 template <class T>
@@ -188,7 +227,7 @@ void gemm_serial(View<T, 2> c, ConstView<T, 2> a, ConstView<T, 2> b, const GemmO
   const auto p = checked<T>(c, a, b, options);
   if (trivial(p)) return;
   const OneThread guard;
-  tile(p, 0, p.m, 0, p.n);
+  compute(p, {0, p.m, 0, p.n, 0, p.k, p.c, p.ldc, p.add});
 }
 
 template <class T>

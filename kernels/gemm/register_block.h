@@ -105,9 +105,17 @@ void transpose_padded(T* out, std::int64_t ld, const T* x, std::int64_t stride, 
 /// Copies x (rows, cols) to rows of stride ld (a multiple of kLanes<T>, at least cols), zero beyond cols.
 template <class T>
 void copy_padded(T* out, std::int64_t ld, const T* x, std::int64_t stride, std::int64_t rows, std::int64_t cols) {
-  for (std::int64_t i = 0; i < rows; ++i) {
-    std::copy_n(x + i * stride, cols, out + i * ld);
-    std::fill_n(out + i * ld + cols, ld - cols, T(0));
+  constexpr std::int64_t kL = simd::kLanes<T>;
+  const std::int64_t whole = cols / kL * kL;
+  for (std::int64_t i = 0; i < rows; ++i, x += stride, out += ld) {
+    for (std::int64_t j = 0; j < whole; j += kL) {
+      simd::Vec<T> v;
+      simd::load<T>(v, x + j);
+      simd::store<T>(out + j, v);
+    }
+    if (whole == ld) continue;
+    std::copy(x + whole, x + cols, out + whole);
+    std::fill(out + cols, out + ld, T(0));
   }
 }
 

@@ -8,7 +8,8 @@
 // Backward  p+ = exp(s+ - lse), p_q = exp(s_q - lse), g = dloss/N:
 //           danchor = g/tau ((p+ - 1) p + sum_q p_q k_q) (+) | dpositive = g/tau (p+ - 1) a (+).  The queue is constant.
 // Saved and aliasing  saved: inputs, lse. positive_score = s+ and hardest = max_q s_q (-inf if none) feed the statistics.
-// Numerics and determinism  fp32 log-sum-exp with exact maxima, queue rows in order; an empty queue gives loss 0
+// Numerics and determinism  fp32 log-sum-exp with exact maxima, tiles of the queue in order; p+ - 1 is taken as -sum_q p_q, which
+//           does not cancel; an empty queue, or one with every row masked, gives loss 0. Full precision whatever the context's is
 // Launch    CPU: blocks of anchors in parallel; the queue streams through in tiles
 // Reference van den Oord et al. 2018; He et al. 2020 (MoCo); GAL-Rec eqs. 14, 15
 

@@ -1,88 +1,95 @@
 #include "kernels/ranking_loss/ranking_loss.h"
 
-#include <algorithm>
-
-#include "kernels/common/parallel.h"
+#include "kernels/common/rows.h"
 #include "kernels/common/vec_math.h"
 
 namespace galrec {
 
 namespace {
 
-constexpr std::int64_t kChunk = 256;         // rows whose losses one thread adds
-constexpr std::int64_t kSquareChunk = 16384; // elements of half_squared_sum
-
-template <class T>
-T dot(const T* a, const T* b, std::int64_t n) {
-  T s = 0;
-#pragma omp simd reduction(+ : s)
-  for (std::int64_t i = 0; i < n; ++i) s += a[i] * b[i];
-  return s;
+// Sum over rows of row_value(n), in chunks that depend on the shape only: partial sums in double, added in chunk order.
+template <class T, class F>
+double sum_rows(CpuContext& ctx, std::int64_t rows, std::int64_t cols, F&& row_value) {
+  if (rows == 0) return 0;
+  const std::int64_t grain = row_grain<T>(cols), chunks = (rows + grain - 1) / grain;
+  ScratchScope scratch(ctx.scratch());
+  double* partial = scratch->alloc<double>(chunks);
+  parallel_for(ctx, rows, grain, [&](std::int64_t begin, std::int64_t end, int) {
+    double sum = 0;
+    for (std::int64_t n = begin; n < end; ++n) sum += row_value(n);
+    partial[begin / grain] = sum;
+  });
+  double sum = 0;
+  for (std::int64_t chunk = 0; chunk < chunks; ++chunk) sum += partial[chunk];
+  return sum;
 }
 
 }  // namespace
 
 template <class T>
-void ranking_loss_forward(CpuContext& ctx, View<T, 1> loss, View<T, 1> positive_score, View<T, 1> negative_score, ConstView<T, 2> x,
-                          ConstView<T, 2> positive, ConstView<T, 2> negative, RankingLossKind kind) {
-  const std::int64_t n = x.rows(), c = x.cols();
-  GALREC_CHECK(n > 0 && loss.extent(0) == 1, "{} rows, loss ({})", n, loss.extent(0));
-  GALREC_CHECK(positive.rows() == n && positive.cols() == c && negative.rows() == n && negative.cols() == c, "positive ({}, {}), negative ({}, {}) for ({}, {})",
-               positive.rows(), positive.cols(), negative.rows(), negative.cols(), n, c);
-  GALREC_CHECK(positive_score.extent(0) == n && negative_score.extent(0) == n);
-  ScratchScope scratch(ctx.scratch());
-  const std::int64_t chunks = (n + kChunk - 1) / kChunk;
-  auto partial = scratch->vector<double>(chunks);
-  parallel_for(ctx, n, kChunk, [&](std::int64_t begin, std::int64_t end, int) {
-    double total = 0;
-    for (std::int64_t r = begin; r < end; ++r) {
-      const T sp = dot(x.row(r), positive.row(r), c), sn = dot(x.row(r), negative.row(r), c);
-      positive_score[r] = sp;
-      negative_score[r] = sn;
-      total += static_cast<double>(kind == RankingLossKind::kBpr ? vec::softplus(sn - sp) : vec::softplus(-sp) + vec::softplus(sn));
-    }
-    partial[begin / kChunk] = total;
+void ranking_loss_forward(CpuContext& ctx, View<T, 1> loss, View<T, 1> positive_score, View<T, 1> negative_score,
+                          ConstView<T, 2> x, ConstView<T, 2> positive, ConstView<T, 2> negative, RankingLossKind kind) {
+  const std::int64_t rows = x.rows(), cols = x.cols();
+  GALREC_CHECK(rows > 0, "the mean over no rows");
+  GALREC_CHECK(loss.extent(0) == 1);
+  GALREC_CHECK(same_shape(positive, x) && same_shape(negative, x), "positive ({}, {}), negative ({}, {}), x ({}, {})",
+               positive.rows(), positive.cols(), negative.rows(), negative.cols(), rows, cols);
+  GALREC_CHECK(positive_score.extent(0) == rows && negative_score.extent(0) == rows, "scores ({}) and ({}) of {} rows",
+               positive_score.extent(0), negative_score.extent(0), rows);
+  const double sum = sum_rows<T>(ctx, rows, cols, [&](std::int64_t n) -> double {
+    const T* xn = x.row(n);
+    const T* p = positive.row(n);
+    const T* q = negative.row(n);
+    const T up = lane_sum<T>(cols, [xn, p](std::int64_t c) { return xn[c] * p[c]; });
+    const T down = lane_sum<T>(cols, [xn, q](std::int64_t c) { return xn[c] * q[c]; });
+    positive_score[n] = up;
+    negative_score[n] = down;
+    return kind == RankingLossKind::kBpr ? vec::softplus(down - up) : vec::softplus(-up) + vec::softplus(down);
   });
-  double total = 0;
-  for (std::int64_t k = 0; k < chunks; ++k) total += partial[k];
-  loss[0] = static_cast<T>(total / static_cast<double>(n));
+  loss[0] = static_cast<T>(sum / static_cast<double>(rows));
 }
 
 template <class T>
-void ranking_loss_backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dpositive, View<T, 2> dnegative, double dloss, ConstView<T, 2> x,
-                           ConstView<T, 2> positive, ConstView<T, 2> negative, ConstView<T, 1> positive_score, ConstView<T, 1> negative_score,
-                           RankingLossKind kind, Accumulate accumulate) {
-  const std::int64_t n = x.rows(), c = x.cols();
-  for (const auto& v : {dx, dpositive, dnegative}) GALREC_CHECK(v.rows() == n && v.cols() == c, "a gradient is ({}, {}), expected ({}, {})", v.rows(), v.cols(), n, c);
-  GALREC_CHECK(positive_score.extent(0) == n && negative_score.extent(0) == n);
-  const T g = static_cast<T>(dloss / static_cast<double>(n));
-  const T keep = accumulate == Accumulate::kAdd ? T(1) : T(0);
-  parallel_for(ctx, n, kChunk, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      const T sp = positive_score[r], sn = negative_score[r];
-      T cp, cn;  // d loss / d s+, d loss / d s-
-      if (kind == RankingLossKind::kBpr) {
-        cn = g * vec::sigmoid(sn - sp);
-        cp = -cn;
-      } else {
-        cp = -g * vec::sigmoid(-sp);
-        cn = g * vec::sigmoid(sn);
-      }
-      const T *in = x.row(r), *p = positive.row(r), *q = negative.row(r);
-      T *ox = dx.row(r), *op = dpositive.row(r), *on = dnegative.row(r);
-      if (keep == T(0)) {
+void ranking_loss_backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dpositive, View<T, 2> dnegative, double dloss,
+                           ConstView<T, 2> x, ConstView<T, 2> positive, ConstView<T, 2> negative,
+                           ConstView<T, 1> positive_score, ConstView<T, 1> negative_score, RankingLossKind kind,
+                           Accumulate accumulate) {
+  const std::int64_t rows = x.rows(), cols = x.cols();
+  GALREC_CHECK(rows > 0, "the mean over no rows");
+  GALREC_CHECK(same_shape(positive, x) && same_shape(negative, x), "positive ({}, {}), negative ({}, {}), x ({}, {})",
+               positive.rows(), positive.cols(), negative.rows(), negative.cols(), rows, cols);
+  GALREC_CHECK(same_shape(dx, x) && same_shape(dpositive, x) && same_shape(dnegative, x),
+               "dx ({}, {}), dpositive ({}, {}), dnegative ({}, {}), x ({}, {})", dx.rows(), dx.cols(),
+               dpositive.rows(), dpositive.cols(), dnegative.rows(), dnegative.cols(), rows, cols);
+  GALREC_CHECK(positive_score.extent(0) == rows && negative_score.extent(0) == rows, "scores ({}) and ({}) of {} rows",
+               positive_score.extent(0), negative_score.extent(0), rows);
+  const T g = static_cast<T>(dloss / static_cast<double>(rows));
+  parallel_for(ctx, rows, row_grain<T>(cols), [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t n = begin; n < end; ++n) {
+      const T up = positive_score[n], down = negative_score[n];
+      // d loss / d s+ and d loss / d s-; for BPR they are opposite.
+      const bool bpr = kind == RankingLossKind::kBpr;
+      const T to_negative = g * vec::sigmoid(bpr ? down - up : down);
+      const T to_positive = bpr ? -to_negative : -g * vec::sigmoid(-up);
+      const T* xn = x.row(n);
+      const T* p = positive.row(n);
+      const T* q = negative.row(n);
+      T* out_x = dx.row(n);
+      T* out_p = dpositive.row(n);
+      T* out_q = dnegative.row(n);
+      if (accumulate == Accumulate::kAdd) {
 #pragma omp simd
-        for (std::int64_t i = 0; i < c; ++i) {
-          ox[i] = cp * p[i] + cn * q[i];
-          op[i] = cp * in[i];
-          on[i] = cn * in[i];
+        for (std::int64_t c = 0; c < cols; ++c) {
+          out_x[c] += to_positive * p[c] + to_negative * q[c];
+          out_p[c] += to_positive * xn[c];
+          out_q[c] += to_negative * xn[c];
         }
       } else {
 #pragma omp simd
-        for (std::int64_t i = 0; i < c; ++i) {
-          ox[i] += cp * p[i] + cn * q[i];
-          op[i] += cp * in[i];
-          on[i] += cn * in[i];
+        for (std::int64_t c = 0; c < cols; ++c) {
+          out_x[c] = to_positive * p[c] + to_negative * q[c];
+          out_p[c] = to_positive * xn[c];
+          out_q[c] = to_negative * xn[c];
         }
       }
     }
@@ -92,25 +99,19 @@ void ranking_loss_backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dpositive,
 template <class T>
 void half_squared_sum(CpuContext& ctx, View<T, 1> out, ConstView<T, 2> x) {
   GALREC_CHECK(out.extent(0) == 1);
-  const std::int64_t c = x.cols(), grain = std::max<std::int64_t>(1, kSquareChunk / std::max<std::int64_t>(c, 1));
-  ScratchScope scratch(ctx.scratch());
-  const std::int64_t chunks = (x.rows() + grain - 1) / grain;
-  auto partial = scratch->vector<double>(std::max<std::int64_t>(chunks, 1));
-  parallel_for(ctx, x.rows(), grain, [&](std::int64_t begin, std::int64_t end, int) {
-    double total = 0;
-    for (std::int64_t r = begin; r < end; ++r) total += static_cast<double>(dot(x.row(r), x.row(r), c));
-    partial[begin / grain] = total;
+  const double sum = sum_rows<T>(ctx, x.rows(), x.cols(), [&](std::int64_t n) -> double {
+    const T* xn = x.row(n);
+    return lane_sum<T>(x.cols(), [xn](std::int64_t c) { return xn[c] * xn[c]; });
   });
-  double total = 0;
-  for (std::int64_t k = 0; k < chunks; ++k) total += partial[k];
-  out[0] = static_cast<T>(0.5 * total);
+  out[0] = static_cast<T>(0.5 * sum);
 }
 
-#define GALREC_INSTANTIATE(T)                                                                                                              \
-  template void ranking_loss_forward<T>(CpuContext&, View<T, 1>, View<T, 1>, View<T, 1>, ConstView<T, 2>, ConstView<T, 2>,                 \
-                                        ConstView<T, 2>, RankingLossKind);                                                                 \
-  template void ranking_loss_backward<T>(CpuContext&, View<T, 2>, View<T, 2>, View<T, 2>, double, ConstView<T, 2>, ConstView<T, 2>,        \
-                                         ConstView<T, 2>, ConstView<T, 1>, ConstView<T, 1>, RankingLossKind, Accumulate);                  \
+#define GALREC_INSTANTIATE(T)                                                                                         \
+  template void ranking_loss_forward<T>(CpuContext&, View<T, 1>, View<T, 1>, View<T, 1>, ConstView<T, 2>,             \
+                                        ConstView<T, 2>, ConstView<T, 2>, RankingLossKind);                           \
+  template void ranking_loss_backward<T>(CpuContext&, View<T, 2>, View<T, 2>, View<T, 2>, double, ConstView<T, 2>,    \
+                                         ConstView<T, 2>, ConstView<T, 2>, ConstView<T, 1>, ConstView<T, 1>,          \
+                                         RankingLossKind, Accumulate);                                                \
   template void half_squared_sum<T>(CpuContext&, View<T, 1>, ConstView<T, 2>);
 GALREC_INSTANTIATE(float)
 GALREC_INSTANTIATE(double)

@@ -2,48 +2,32 @@
 
 #include <cmath>
 
-#include "kernels/common/parallel.h"
-#include "kernels/common/rows.h"
+#include "kernels/common/norm_rows.h"
 
 namespace galrec {
-
-namespace {
-
-constexpr std::int64_t kSlabRows = 64;  // rows whose weight gradient is summed before it leaves the first-level cache
-
-}  // namespace
 
 template <class T>
 void rms_norm_forward(CpuContext& ctx, View<T, 2> y, View<T, 2> sum, View<T, 1> rstd, ConstView<T, 2> x,
                       ConstView<T, 2> residual, ConstView<T, 1> weight, const RmsNormOptions& options) {
   const std::int64_t rows = x.rows(), cols = x.cols();
   GALREC_CHECK(same_shape(y, x), "y ({}, {}), x ({}, {})", y.rows(), y.cols(), rows, cols);
-  GALREC_CHECK(rstd.extent(0) == rows && weight.extent(0) == cols, "rstd ({}), weight ({}) for x ({}, {})", rstd.extent(0),
+  GALREC_CHECK(rstd.extent(0) == rows && weight.extent(0) == cols, "rstd ({}), weight ({}), x ({}, {})", rstd.extent(0),
                weight.extent(0), rows, cols);
   if (residual) {
     GALREC_CHECK(same_shape(residual, x) && same_shape(sum, x), "residual ({}, {}), sum ({}, {}), x ({}, {})",
                  residual.rows(), residual.cols(), sum.rows(), sum.cols(), rows, cols);
   } else {
-    GALREC_CHECK(!sum && !options.dropout.active(), "sum and dropout want a residual");
+    GALREC_CHECK(!sum && !options.dropout.active(), "sum and dropout need a residual");
   }
   const T* w = weight.data;
   const T eps = static_cast<T>(options.eps);
   parallel_for(ctx, rows, row_grain<T>(cols), [&](std::int64_t begin, std::int64_t end, int) {
     RowMask<T> mask(options.dropout, cols, end);
     for (std::int64_t n = begin; n < end; ++n) {
-      const T* s = x.row(n);
-      if (residual) {
-        for_row_segments(cols, [&](std::int64_t first, std::int64_t count) {
-          const T* m = mask.at(n, first, count);
-          const T* xn = x.row(n) + first;
-          const T* rn = residual.row(n) + first;
-          T* out = sum.row(n) + first;
-#pragma omp simd
-          for (std::int64_t c = 0; c < count; ++c) out[c] = rn[c] + xn[c] * m[c];
-        });
-        s = sum.row(n);
-      }
-      const T r = T(1) / std::sqrt(lane_sum<T>(cols, [s](std::int64_t c) { return s[c] * s[c]; }) / static_cast<T>(cols) + eps);
+      if (residual) add_residual_row<T>(n, sum, x, residual, mask);
+      const T* s = residual ? sum.row(n) : x.row(n);
+      const T square = lane_sum<T>(cols, [s](std::int64_t c) { return s[c] * s[c]; }) / static_cast<T>(cols);
+      const T r = T(1) / std::sqrt(square + eps);
       rstd[n] = r;
       T* out = y.row(n);
 #pragma omp simd
@@ -58,24 +42,20 @@ void rms_norm_backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dresidual, Vie
                        const RmsNormOptions& options, Accumulate dx_accumulate, Accumulate dresidual_accumulate,
                        Accumulate dweight_accumulate) {
   const std::int64_t rows = sum.rows(), cols = sum.cols();
+  const NormGradient<T> gradient{dx, dresidual, dsum, dx_accumulate, dresidual_accumulate};
+  gradient.check(rows, cols);
   GALREC_CHECK(same_shape(dy, sum), "dy ({}, {}), sum ({}, {})", dy.rows(), dy.cols(), rows, cols);
-  GALREC_CHECK(rstd.extent(0) == rows && weight.extent(0) == cols, "rstd ({}), weight ({}) for sum ({}, {})",
-               rstd.extent(0), weight.extent(0), rows, cols);
-  GALREC_CHECK(!dx || same_shape(dx, sum), "dx ({}, {}), sum ({}, {})", dx.rows(), dx.cols(), rows, cols);
-  GALREC_CHECK(!dresidual || same_shape(dresidual, sum), "dresidual ({}, {}), sum ({}, {})", dresidual.rows(),
-               dresidual.cols(), rows, cols);
-  GALREC_CHECK(!dsum || same_shape(dsum, sum), "dsum ({}, {}), sum ({}, {})", dsum.rows(), dsum.cols(), rows, cols);
+  GALREC_CHECK(rstd.extent(0) == rows && weight.extent(0) == cols, "rstd ({}), weight ({}), sum ({}, {})", rstd.extent(0),
+               weight.extent(0), rows, cols);
   GALREC_CHECK(!dweight || dweight.extent(0) == cols, "dweight ({}) for {} columns", dweight.extent(0), cols);
-  GALREC_CHECK(!dsum || dsum.data != dresidual.data || dresidual_accumulate == Accumulate::kOverwrite,
-               "dresidual is dsum and cannot be added to");
 
   ScratchScope scratch(ctx.scratch());
   View<T, 2> slabs;
-  if (dweight) slabs = scratch->matrix<T>((rows + kSlabRows - 1) / kSlabRows, cols);
+  if (dweight) slabs = scratch->matrix<T>((rows + kNormSlabRows - 1) / kNormSlabRows, cols);
   const T* w = weight.data;
-  parallel_for(ctx, rows, kSlabRows, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_for(ctx, rows, kNormSlabRows, [&](std::int64_t begin, std::int64_t end, int) {
     RowMask<T> mask(options.dropout, cols, end);
-    T* slab = dweight ? slabs.row(begin / kSlabRows) : nullptr;
+    T* slab = dweight ? slabs.row(begin / kNormSlabRows) : nullptr;
     if (slab) std::fill_n(slab, cols, T(0));
     for (std::int64_t n = begin; n < end; ++n) {
       const T* s = sum.row(n);
@@ -85,33 +65,14 @@ void rms_norm_backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dresidual, Vie
 #pragma omp simd
         for (std::int64_t c = 0; c < cols; ++c) slab[c] += g[c] * (s[c] * r);
       }
-      if (!dx && !dresidual) continue;
-      const T mean = lane_sum<T>(cols, [s, g, w](std::int64_t c) { return s[c] * g[c] * w[c]; }) / static_cast<T>(cols);
+      if (!gradient.wanted()) continue;
+      const T mean = lane_sum<T>(cols, [s, g, w](std::int64_t c) { return s[c] * (g[c] * w[c]); }) / static_cast<T>(cols);
       const T back = r * r * (r * mean);
       for_row_segments(cols, [&](std::int64_t first, std::int64_t count) {
-        T dn[kRowSegment];
-        const T* sn = s + first;
-        const T* gn = g + first;
-        const T* wn = w + first;
+        T d[kRowSegment];
 #pragma omp simd
-        for (std::int64_t c = 0; c < count; ++c) dn[c] = r * (gn[c] * wn[c]) - sn[c] * back;
-        if (dsum) {
-          const T* from = dsum.row(n) + first;
-#pragma omp simd
-          for (std::int64_t c = 0; c < count; ++c) dn[c] += from[c];
-        }
-        if (dresidual) store_row(dresidual.row(n) + first, dn, count, dresidual_accumulate);
-        if (dx) {
-          T* out = dx.row(n) + first;
-          const T* m = mask.at(n, first, count);
-          if (dx_accumulate == Accumulate::kAdd) {
-#pragma omp simd
-            for (std::int64_t c = 0; c < count; ++c) out[c] += dn[c] * m[c];
-          } else {
-#pragma omp simd
-            for (std::int64_t c = 0; c < count; ++c) out[c] = dn[c] * m[c];
-          }
-        }
+        for (std::int64_t c = 0; c < count; ++c) d[c] = r * (g[first + c] * w[first + c]) - s[first + c] * back;
+        gradient.send(n, first, count, d, mask);
       });
     }
   });

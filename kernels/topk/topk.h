@@ -7,7 +7,8 @@
 //           not candidates (the target of target_rank always is) | indices, scores (N,K) | targets, ranks, ties (N)
 // Backward  -
 // Saved and aliasing  -
-// Numerics and determinism  scores by gemm on fixed blocks of queries; exact selection; fewer than K candidates: index -1, score -inf.
+// Numerics and determinism  scores by gemm on fixed blocks of queries, in full precision whatever the
+//           context's is; exact selection; fewer than K candidates: index -1, score -inf.
 //           ties_n counts the candidates other than t that equal its score. A NaN score is a NumericalError.
 // Launch    CPU: blocks of queries
 // Reference -

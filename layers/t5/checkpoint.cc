@@ -39,8 +39,8 @@ class ConfigCheck {
 
   void expect(const char* key, std::int64_t configured, std::int64_t actual, const std::string& where) const {
     if (configured == actual) return;
-    throw DataError(fmt::format("{}: key {}: got {}, expected {} ({} of {})", config_name_, key, configured, actual, where,
-                                checkpoint_.name()));
+    throw DataError(fmt::format("{}: key {}: got {}, expected {} ({} of {})", config_name_, key, configured, actual,
+                                where, checkpoint_.name()));
   }
   /// Extent `axis` of a matrix; -1 where there is no such tensor (loading will name it).
   std::int64_t extent(const std::string& tensor, std::size_t axis) const {
@@ -52,10 +52,11 @@ class ConfigCheck {
     const std::int64_t actual = extent(tensor, axis);
     if (actual < 0) return;
     if (actual % unit != 0) {
-      throw DataError(fmt::format("{}: key d_kv: got {}, expected a divisor of the {} rows of {} in {}", config_name_, unit,
-                                  actual, tensor, checkpoint_.name()));
+      throw DataError(fmt::format("{}: key d_kv: got {}, expected a divisor of the {} rows of {} in {}", config_name_,
+                                  unit, actual, tensor, checkpoint_.name()));
     }
-    expect(key, configured, actual / unit, fmt::format("{} {}", tensor, data::shape_text(checkpoint_.info(tensor).shape)));
+    expect(key, configured, actual / unit,
+           fmt::format("{} {}", tensor, data::shape_text(checkpoint_.info(tensor).shape)));
   }
 
  private:
@@ -93,7 +94,8 @@ LoadRules t5_load_rules(const data::CheckpointReader& checkpoint) {
   rules.aliases = {{"encoder.embed_tokens.weight", "shared.weight"}, {"decoder.embed_tokens.weight", "shared.weight"}};
   // Old v1.0 files carry a table for cross-attention that no code ever read.
   for (std::int64_t b = 0; b < count_blocks(checkpoint, "decoder"); ++b) {
-    rules.ignorable.push_back(fmt::format("decoder.block.{}.layer.1.EncDecAttention.relative_attention_bias.weight", b));
+    rules.ignorable.push_back(
+        fmt::format("decoder.block.{}.layer.1.EncDecAttention.relative_attention_bias.weight", b));
   }
   return rules;
 }

@@ -15,8 +15,9 @@ struct T5Folder {
   data::CheckpointReader checkpoint;
 };
 
-/// Reads config.json and the checkpoint's table, settles `tied_head` by the presence of lm_head.weight, and checks the configuration
-/// (heads, widths, layers, feed-forward) against the tensors. DataError naming key and tensor where they disagree.
+/// Reads config.json and the checkpoint's table, settles `tied_head` by the presence of lm_head.weight, and checks the
+/// configuration (heads, widths, layers, feed-forward) against the tensors. DataError naming key and tensor where they
+/// disagree.
 T5Folder open_t5_folder(const std::filesystem::path& folder);
 
 /// The names that T5 checkpoints use for the same thing, and what may be ignored.

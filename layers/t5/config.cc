@@ -15,8 +15,8 @@ T5Config::FeedForward parse_feed_forward(const JsonFields& fields) {
   if (projection == "relu" && (act.empty() || act == "relu")) return T5Config::FeedForward::kRelu;
   // transformers reads "gated-gelu" as the tanh form, whatever the name says.
   if (projection == "gated-gelu" && (act.empty() || act == "gelu_new")) return T5Config::FeedForward::kGatedGelu;
-  throw DataError(fmt::format("{}: key feed_forward_proj: got \"{}\"{}, expected \"relu\" or \"gated-gelu\"", fields.name(),
-                              projection, act.empty() ? "" : " with dense_act_fn \"" + act + "\""));
+  throw DataError(fmt::format("{}: key feed_forward_proj: got \"{}\"{}, expected \"relu\" or \"gated-gelu\"",
+                              fields.name(), projection, act.empty() ? "" : " with dense_act_fn \"" + act + "\""));
 }
 
 }  // namespace
@@ -56,8 +56,12 @@ void T5Config::validate(const std::string& display_name) const {
   // Large enough for any T5, small enough that no product of two overflows.
   constexpr std::int64_t kLargest = std::int64_t{1} << 30;
   const std::pair<const char*, std::int64_t> extents[] = {
-      {"vocab_size", vocab_size},     {"d_model", d_model},       {"d_kv", d_kv},
-      {"d_ff", d_ff},                 {"num_heads", num_heads},   {"num_layers", num_layers},
+      {"vocab_size", vocab_size},
+      {"d_model", d_model},
+      {"d_kv", d_kv},
+      {"d_ff", d_ff},
+      {"num_heads", num_heads},
+      {"num_layers", num_layers},
       {"num_decoder_layers", num_decoder_layers},
   };
   for (const auto& [key, value] : extents) {
@@ -73,8 +77,9 @@ void T5Config::validate(const std::string& display_name) const {
   if (!(dropout_rate >= 0 && dropout_rate < 1)) fail("dropout_rate", dropout_rate, "a number in [0, 1)");
   if (!(layer_norm_epsilon > 0)) fail("layer_norm_epsilon", layer_norm_epsilon, "a positive number");
   if (!(initializer_factor > 0)) fail("initializer_factor", initializer_factor, "a positive number");
-  const std::pair<const char*, int> tokens[] = {
-      {"pad_token_id", pad_token_id}, {"eos_token_id", eos_token_id}, {"decoder_start_token_id", decoder_start_token_id}};
+  const std::pair<const char*, int> tokens[] = {{"pad_token_id", pad_token_id},
+                                                {"eos_token_id", eos_token_id},
+                                                {"decoder_start_token_id", decoder_start_token_id}};
   for (const auto& [key, value] : tokens) {
     if (value < 0 || value >= vocab_size) fail(key, value, fmt::format("a token below {}", vocab_size));
   }
@@ -121,8 +126,10 @@ T5Config T5Config::preset(std::string_view name) {
   };
   // nano and mini get their vocabulary from the data; the value here is a placeholder that callers replace.
   static constexpr Row kRows[] = {
-      {"nano", 32128, 128, 32, 4, 256, 2, 1},           {"mini", 32128, 256, 64, 4, 512, 4, 2},
-      {"flan-t5-small", 32128, 512, 64, 6, 1024, 8, 8}, {"flan-t5-base", 32128, 768, 64, 12, 2048, 12, 12},
+      {"nano", 32128, 128, 32, 4, 256, 2, 1},
+      {"mini", 32128, 256, 64, 4, 512, 4, 2},
+      {"flan-t5-small", 32128, 512, 64, 6, 1024, 8, 8},
+      {"flan-t5-base", 32128, 768, 64, 12, 2048, 12, 12},
       {"flan-t5-large", 32128, 1024, 64, 16, 2816, 24, 24},
   };
   for (const auto& row : kRows) {
@@ -139,7 +146,8 @@ T5Config T5Config::preset(std::string_view name) {
     c.scale_decoder_outputs = c.tied_head = false;
     return c;
   }
-  throw UsageError(fmt::format("there is no preset {}; known: nano, mini, flan-t5-small, flan-t5-base, flan-t5-large", name));
+  throw UsageError(
+      fmt::format("there is no preset {}; known: nano, mini, flan-t5-small, flan-t5-base, flan-t5-large", name));
 }
 
 }  // namespace galrec::layers

@@ -33,8 +33,8 @@ struct T5Config {
 
   std::int64_t inner() const { return num_heads * d_kv; }
 
-  /// Missing keys take Hugging Face's defaults, unknown ones are its business. DataError naming file and key for a wrong
-  /// type or value and for an architecture that is not T5.
+  /// Missing keys take Hugging Face's defaults, unknown ones are its business. DataError naming file and key for a
+  /// wrong type or value and for an architecture that is not T5.
   static T5Config from_json_text(std::string_view text, const std::string& display_name);
   /// A config.json that transformers 4.x and 5.x read.
   std::string to_json_text() const;

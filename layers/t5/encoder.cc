@@ -35,7 +35,8 @@ Variable<T> T5Encoder<T>::forward(Tape<T>& tape, Variable<T> embedded, View<cons
   for (const auto& block : blocks_) {
     memory.run(stream, [&] {
       const auto x = stream.norm(tape, weight(block.attention_norm), eps_, rates.hidden);
-      stream.branch = block.attention.self(tape, x, cu, weight(bias_), buckets_.view(), AttentionMask::kNone, rates.attention);
+      stream.branch =
+          block.attention.self(tape, x, cu, weight(bias_), buckets_.view(), AttentionMask::kNone, rates.attention);
       const auto y = stream.norm(tape, weight(block.feed_forward_norm), eps_, rates.hidden);
       stream.branch = block.feed_forward.forward(tape, y, rates.feed_forward);
     });

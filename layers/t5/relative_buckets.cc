@@ -9,8 +9,8 @@ namespace galrec::layers {
 
 namespace {
 
-/// floor(steps ln(n / exact) / ln(max_distance / exact)) as transformers computes it: in fp32, one rounding per operation.
-/// The logarithm is taken in double and rounded once, so that the C library's logf, which differs between
+/// floor(steps ln(n / exact) / ln(max_distance / exact)) as transformers computes it: in fp32, one rounding per
+/// operation. The logarithm is taken in double and rounded once, so that the C library's logf, which differs between
 /// machines in the last bit, has no say at the distances where the quotient is a whole number.
 std::int64_t logarithmic_step(std::int64_t n, std::int64_t exact, std::int64_t steps, std::int64_t max_distance) {
   const float ratio = static_cast<float>(n) / static_cast<float>(exact);

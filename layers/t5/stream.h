@@ -17,7 +17,8 @@ struct ResidualStream {
   /// Adds the pending branch, and normalises.
   autograd::Variable<T> norm(autograd::Tape<T>& tape, autograd::Variable<T> weight, double eps, double dropout_rate) {
     if (!branch) return autograd::rms_norm(tape, sum, weight, eps);
-    const auto r = autograd::rms_norm_residual(tape, branch, sum, weight, eps, dropout_rate, autograd::NormInput::kReuse);
+    const auto r =
+        autograd::rms_norm_residual(tape, branch, sum, weight, eps, dropout_rate, autograd::NormInput::kReuse);
     sum = r.sum;
     branch = {};
     return r.y;

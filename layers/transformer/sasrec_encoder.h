@@ -40,8 +40,8 @@ class SasRecEncoder {
   const SasRecConfig& config() const { return config_; }
   autograd::ParameterId item_embeddings_id() const { return items_; }
 
-  /// ids, positions (N), cu (B+1) -> states (N,hidden) of the last layer. Of the rates, `embedding`, `attention` and `hidden`
-  /// are used, as S3-Rec does.
+  /// ids, positions (N), cu (B+1) -> states (N,hidden) of the last layer. Of the rates, `embedding`, `attention` and
+  /// `hidden` are used, as S3-Rec does.
   autograd::Variable<T> forward(autograd::Tape<T>& tape, View<const std::int32_t, 1> ids,
                                 View<const std::int32_t, 1> positions, View<const std::int32_t, 1> cu,
                                 const DropoutRates& rates) const;

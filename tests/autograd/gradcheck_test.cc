@@ -56,8 +56,11 @@ TEST(Gradcheck, Linear) {
 }
 
 TEST(Gradcheck, LinearConcatApart) {
-  expect_gradients([](DTape& t, Inputs x) { return linear_concat(t, x[0], {x[1], x[2]}, {x[3], x[4]}); },
-                   {normal(5, 4, 1), normal(3, 4, 2), normal(2, 4, 3), normal(1, 3, 4), normal(1, 2, 5)});
+  expect_gradients(
+      [](DTape& t, Inputs x) {
+        return linear_concat(t, x[0], {x[1], x[2]}, {x[3], x[4]});
+      },
+      {normal(5, 4, 1), normal(3, 4, 2), normal(2, 4, 3), normal(1, 3, 4), normal(1, 2, 5)});
 }
 
 TEST(Gradcheck, TheSameInputTwice) {
@@ -67,7 +70,8 @@ TEST(Gradcheck, TheSameInputTwice) {
 }
 
 TEST(Gradcheck, RmsNorm) {
-  expect_gradients([](DTape& t, Inputs x) { return rms_norm(t, x[0], x[1], 1e-6); }, {normal(5, 7, 1), normal(1, 7, 2)});
+  expect_gradients([](DTape& t, Inputs x) { return rms_norm(t, x[0], x[1], 1e-6); },
+                   {normal(5, 7, 1), normal(1, 7, 2)});
 }
 
 // Both outputs of a fused norm are used, or only one of them: the stream's gradient is handed over, claimed, or absent.
@@ -101,7 +105,8 @@ TEST(Gradcheck, LayerNorm) {
   for (const double rate : {0.0, 0.4}) {
     expect_gradients(
         [=](DTape& t, Inputs x) {
-          const auto r = layer_norm_residual(t, scale(t, x[0], 1), scale(t, x[1], 1), x[2], x[3], 1e-12, rate, NormInput::kReuse);
+          const auto r =
+              layer_norm_residual(t, scale(t, x[0], 1), scale(t, x[1], 1), x[2], x[3], 1e-12, rate, NormInput::kReuse);
           return add(t, r.y, r.sum);
         },
         {normal(5, 7, 1), normal(5, 7, 2), normal(1, 7, 3), normal(1, 7, 4)});
@@ -109,9 +114,11 @@ TEST(Gradcheck, LayerNorm) {
 }
 
 TEST(Gradcheck, Activation) {
-  for (const auto kind : {ActivationKind::kIdentity, ActivationKind::kRelu, ActivationKind::kGeluTanh, ActivationKind::kGeluErf}) {
+  for (const auto kind :
+       {ActivationKind::kIdentity, ActivationKind::kRelu, ActivationKind::kGeluTanh, ActivationKind::kGeluErf}) {
     for (const double rate : {0.0, 0.4}) {
-      expect_gradients([=](DTape& t, Inputs x) { return activation(t, scale(t, x[0], 1), kind, rate); }, {normal(5, 7, 1)});
+      expect_gradients([=](DTape& t, Inputs x) { return activation(t, scale(t, x[0], 1), kind, rate); },
+                       {normal(5, 7, 1)});
       expect_gradients([=](DTape& t, Inputs x) { return gated_activation(t, x[0], x[1], kind, rate); },
                        {normal(5, 7, 1), normal(5, 7, 2)});
       expect_gradients([=](DTape& t, Inputs x) { return gated_activation(t, x[0], kind, rate); }, {normal(5, 14, 1)});
@@ -130,7 +137,8 @@ TEST(Gradcheck, Attention) {
   for (const double rate : {0.0, 0.3}) {
     expect_gradients(
         [&](DTape& t, Inputs x) {
-          return attention(t, x[0], x[1], x[2], view_of(kCu), view_of(kOtherCu), x[3], table, 2, 0.7, AttentionMask::kNone, rate);
+          return attention(t, x[0], x[1], x[2], view_of(kCu), view_of(kOtherCu), x[3], table, 2, 0.7,
+                           AttentionMask::kNone, rate);
         },
         {normal(9, 6, 1), normal(10, 6, 2), normal(10, 6, 3), normal(5, 2, 4)});
     for (const auto mask : {AttentionMask::kNone, AttentionMask::kCausal}) {
@@ -139,7 +147,9 @@ TEST(Gradcheck, Attention) {
           {normal(9, 18, 1), normal(5, 2, 2)});
     }
     expect_gradients(
-        [&](DTape& t, Inputs x) { return cross_attention(t, x[0], x[1], view_of(kCu), view_of(kOtherCu), 3, 0.5, rate); },
+        [&](DTape& t, Inputs x) {
+          return cross_attention(t, x[0], x[1], view_of(kCu), view_of(kOtherCu), 3, 0.5, rate);
+        },
         {normal(9, 6, 1), normal(10, 12, 2)});
   }
 }
@@ -152,10 +162,14 @@ TEST(Gradcheck, Embedding) {
 }
 
 TEST(Gradcheck, Rows) {
-  expect_gradients([](DTape& t, Inputs x) { return concat_rows(t, {x[0], x[1], x[0]}); }, {normal(2, 3, 1), normal(4, 3, 2)});
-  expect_gradients([](DTape& t, Inputs x) { return slice_rows(t, x[0], 1, 2); }, {normal(5, 3, 1)});
   expect_gradients(
-      [](DTape& t, Inputs x) { return add(t, slice_rows(t, x[0], 1, 2), slice_rows(t, x[0], 3, 2)); }, {normal(5, 3, 1)});
+      [](DTape& t, Inputs x) {
+        return concat_rows(t, {x[0], x[1], x[0]});
+      },
+      {normal(2, 3, 1), normal(4, 3, 2)});
+  expect_gradients([](DTape& t, Inputs x) { return slice_rows(t, x[0], 1, 2); }, {normal(5, 3, 1)});
+  expect_gradients([](DTape& t, Inputs x) { return add(t, slice_rows(t, x[0], 1, 2), slice_rows(t, x[0], 3, 2)); },
+                   {normal(5, 3, 1)});
 }
 
 TEST(Gradcheck, Pooling) {
@@ -200,8 +214,8 @@ TEST(InfoNce, StopKeepsThePositiveConstant) {
   auto a = normal(3, 4, 1), p = normal(3, 4, 2), q = normal(5, 4, 3);
   const std::vector<std::int32_t> ids = {0, 1, 2, 3, 4}, own = {7, 8, 9};
   const auto anchor = tape.leaf(view_of(a.values, 3, 4)), positive = tape.leaf(view_of(p.values, 3, 4));
-  const auto r = info_nce(tape, anchor, positive, ConstView<double, 2>(q.values.data(), {5, 4}), view_of(ids), view_of(own),
-                          0.1, PositiveGradient::kStop);
+  const auto r = info_nce(tape, anchor, positive, ConstView<double, 2>(q.values.data(), {5, 4}), view_of(ids),
+                          view_of(own), 0.1, PositiveGradient::kStop);
   tape.backward(r.loss);
   EXPECT_TRUE(tape.gradient(anchor));
   EXPECT_FALSE(tape.gradient(positive));
@@ -238,7 +252,9 @@ TEST(Gradcheck, Propagate) {
   const auto out_scale = normal(1, 3, 5).values, in_scale = normal(1, 4, 6).values;
   const CsrView graph{view_of(row_ptr), view_of(col)}, transposed{view_of(back_ptr), view_of(back_col)};
   expect_gradients(
-      [&](DTape& t, Inputs x) { return propagate<double>(t, graph, transposed, view_of(out_scale), view_of(in_scale), x[0]); },
+      [&](DTape& t, Inputs x) {
+        return propagate<double>(t, graph, transposed, view_of(out_scale), view_of(in_scale), x[0]);
+      },
       {normal(4, 3, 1)});
 }
 
@@ -247,8 +263,9 @@ TEST(Gradcheck, PropagateMean) {
   const std::vector<double> degree_scale = {0.7, 1.0, 0.7, 1.0};
   const CsrView graph{view_of(row_ptr), view_of(col)};
   for (const int layers : {0, 1, 3}) {
-    expect_gradients([&](DTape& t, Inputs x) { return propagate_mean<double>(t, graph, view_of(degree_scale), x[0], layers); },
-                     {normal(4, 3, 1)});
+    expect_gradients(
+        [&](DTape& t, Inputs x) { return propagate_mean<double>(t, graph, view_of(degree_scale), x[0], layers); },
+        {normal(4, 3, 1)});
     expect_gradients(
         [&](DTape& t, Inputs x) {
           return add(t, x[0], propagate_mean<double>(t, graph, view_of(degree_scale), x[0], layers));

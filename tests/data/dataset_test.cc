@@ -66,9 +66,11 @@ TEST(Dataset, SaveReplacesAnOlderDataSetAndLeavesNoTemporaries) {
   other.save(folder.path());
   expect_equal(other, Dataset::load(folder.path()));
   std::vector<std::string> files;
-  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) files.push_back(entry.path().filename().string());
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
+    files.push_back(entry.path().filename().string());
   std::sort(files.begin(), files.end());
-  EXPECT_EQ(files, (std::vector<std::string>{"dataset.json", "items.tsv", "sequences.txt", "text_embeddings.safetensors", "users.tsv"}));
+  EXPECT_EQ(files, (std::vector<std::string>{"dataset.json", "items.tsv", "sequences.txt",
+                                             "text_embeddings.safetensors", "users.tsv"}));
 }
 
 TEST(Dataset, AFailedSaveLeavesTheOldFiles) {
@@ -101,10 +103,12 @@ TEST(Dataset, FilesThatDisagreeAreErrors) {
   expect_data_error([&] { Dataset::load(folder.path()); }, {"sequences.txt: cannot be opened"});
   folder.write("sequences.txt", "1 1 2 3\n2 2\n");
   folder.write("items.tsv", "item_id\ttitle\n1\ta\n2\tb\n");
-  expect_data_error([&] { Dataset::load(folder.path()); }, {"sequences.txt:1: got '3', expected an item id from 1 to 2"});
+  expect_data_error([&] { Dataset::load(folder.path()); },
+                    {"sequences.txt:1: got '3', expected an item id from 1 to 2"});
   folder.write("items.tsv", "item_id\ttitle\n1\ta\n2\tb\n3\tc\n");
   folder.write("users.tsv", "user_id\traw_id\n1\tx\n");
-  expect_data_error([&] { Dataset::load(folder.path()); }, {"users.tsv:2: got 1 users, expected 2 as in sequences.txt"});
+  expect_data_error([&] { Dataset::load(folder.path()); },
+                    {"users.tsv:2: got 1 users, expected 2 as in sequences.txt"});
   folder.write("users.tsv", "user_id\traw_id\n1\tx\n2\ty\n");
   folder.write("dataset.json", "{\"interactions\": 5}");
   expect_data_error([&] { Dataset::load(folder.path()); }, {"dataset.json", "\"interactions\": got 5, expected 4"});

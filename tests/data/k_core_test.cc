@@ -11,7 +11,8 @@ namespace {
 using Ids = std::vector<std::int32_t>;
 
 /// The definition, literally: rounds of counting and dropping until nothing changes.
-std::vector<bool> by_rounds(const Ids& user, const Ids& item, std::int32_t users, std::int32_t items, int min_user, int min_item) {
+std::vector<bool> by_rounds(const Ids& user, const Ids& item, std::int32_t users, std::int32_t items, int min_user,
+                            int min_item) {
   std::vector<bool> keep(user.size(), true);
   for (bool changed = true; changed;) {
     changed = false;
@@ -22,7 +23,8 @@ std::vector<bool> by_rounds(const Ids& user, const Ids& item, std::int32_t users
         ++item_count[static_cast<std::size_t>(item[k])];
       }
     for (std::size_t k = 0; k < user.size(); ++k)
-      if (keep[k] && (user_count[static_cast<std::size_t>(user[k])] < min_user || item_count[static_cast<std::size_t>(item[k])] < min_item)) {
+      if (keep[k] && (user_count[static_cast<std::size_t>(user[k])] < min_user ||
+                      item_count[static_cast<std::size_t>(item[k])] < min_item)) {
         keep[k] = false;
         changed = true;
       }
@@ -53,7 +55,8 @@ TEST(KCore, EqualsTheDefinitionOnRandomGraphs) {
   std::size_t kept = 0, dropped = 0;
   for (std::uint32_t round = 0; round < 60; ++round) {
     PhiloxStream random({7, round, 0});
-    const auto users = static_cast<std::int32_t>(5 + random.below(40)), items = static_cast<std::int32_t>(5 + random.below(30));
+    const auto users = static_cast<std::int32_t>(5 + random.below(40)),
+               items = static_cast<std::int32_t>(5 + random.below(30));
     Ids user, item;
     for (std::uint64_t k = random.below(300); k > 0; --k) {
       user.push_back(static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(users))));
@@ -68,7 +71,9 @@ TEST(KCore, EqualsTheDefinitionOnRandomGraphs) {
   EXPECT_GT(dropped, 500u);
 }
 
-TEST(KCore, OutOfRangeIsABug) { EXPECT_THROW(k_core(Ids{0}, Ids{3}, 1, 3, 1, 1), CheckError); }
+TEST(KCore, OutOfRangeIsABug) {
+  EXPECT_THROW(k_core(Ids{0}, Ids{3}, 1, 3, 1, 1), CheckError);
+}
 
 }  // namespace
 }  // namespace galrec::data

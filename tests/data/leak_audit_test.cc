@@ -9,7 +9,8 @@
 namespace galrec::data {
 namespace {
 
-Dataset make(std::vector<std::int64_t> offsets, std::vector<ItemId> items, std::int32_t num_items, std::vector<std::int64_t> times = {}) {
+Dataset make(std::vector<std::int64_t> offsets, std::vector<ItemId> items, std::int32_t num_items,
+             std::vector<std::int64_t> times = {}) {
   DatasetParts parts;
   parts.name = "made";
   parts.offsets = std::move(offsets);
@@ -19,9 +20,13 @@ Dataset make(std::vector<std::int64_t> offsets, std::vector<ItemId> items, std::
   return Dataset(std::move(parts));
 }
 
-LeakAudit audit(const Dataset& dataset) { return audit_leaks(Split::leave_one_out(dataset)); }
+LeakAudit audit(const Dataset& dataset) {
+  return audit_leaks(Split::leave_one_out(dataset));
+}
 
-bool says(const LeakAudit& audit, std::string_view text) { return to_report(audit).find(text) != std::string::npos; }
+bool says(const LeakAudit& audit, std::string_view text) {
+  return to_report(audit).find(text) != std::string::npos;
+}
 
 TEST(LeakAudit, SeesIdsInReadingOrder) {
   const LeakAudit leaky = audit(make({0, 5, 10}, {0, 1, 2, 3, 4, 10, 11, 12, 13, 14}, 1000));

@@ -78,7 +78,8 @@ TEST(Prepare, FiltersThenTakesTheCore) {
 TEST(Prepare, NothingLeftIsADataError) {
   InputFolder folder;
   const auto file = folder.write("shop.inter", kInter);
-  expect_data_error([&] { prepare(options_for(file, 5)); }, {"shop: nothing is left: 6 interactions read, 6 after", "users >= 5"});
+  expect_data_error([&] { prepare(options_for(file, 5)); },
+                    {"shop: nothing is left: 6 interactions read, 6 after", "users >= 5"});
 }
 
 TEST(Prepare, RefusesFiltersThatTheSourceCannotServe) {
@@ -96,7 +97,9 @@ TEST(Prepare, RefusesFiltersThatTheSourceCannotServe) {
 TEST(Prepare, FindsTheFilesOfAFolderAndAttachesTexts) {
   InputFolder folder;
   folder.write("shop/shop.inter", kInter);
-  folder.write("shop/shop.item", "item_id:token\ttitle:token_seq\tcategories:token_seq\nx\tThe X\ta b\nx\tAgain\tc\nnone\tN\t\ny\tThe Y\t\n");
+  folder.write(
+      "shop/shop.item",
+      "item_id:token\ttitle:token_seq\tcategories:token_seq\nx\tThe X\ta b\nx\tAgain\tc\nnone\tN\t\ny\tThe Y\t\n");
   PrepareReport report;
   const Dataset dataset = prepare(options_for(folder.path() / "shop", 2), &report);
   EXPECT_EQ(dataset.name, "shop");
@@ -118,14 +121,17 @@ TEST(Prepare, EveryFormatRunsThroughThePipeline) {
     options.item_metadata = items;
     return prepare(options);
   };
-  const std::string review14 = R"({"reviewerID":"u","asin":"i","overall":4,"unixReviewTime":7})" "\n";
-  const std::string review23 = R"({"user_id":"u","parent_asin":"i","rating":4,"timestamp":7000})" "\n";
+  const std::string review14 = R"({"reviewerID":"u","asin":"i","overall":4,"unixReviewTime":7})"
+                               "\n";
+  const std::string review23 = R"({"user_id":"u","parent_asin":"i","rating":4,"timestamp":7000})"
+                               "\n";
   for (const auto& [format, interactions, items] : std::initializer_list<std::tuple<Format, std::string, std::string>>{
            {Format::kS3Rec, "1 1 2\n", "item_id\ttitle\n1\tThe I\n2\tb\n"},
            {Format::kAmazon2014, review14, "{'asin': 'i', 'title': 'The I'}\n"},
            {Format::kAmazon2018, review14, R"({"asin":"i","title":"The I"})"},
            {Format::kAmazon2023, review23, R"({"parent_asin":"i","title":"The I"})"},
-           {Format::kYelp, R"({"user_id":"u","business_id":"i","stars":4,"date":"2019-01-01"})", R"({"business_id":"i","name":"The I"})"},
+           {Format::kYelp, R"({"user_id":"u","business_id":"i","stars":4,"date":"2019-01-01"})",
+            R"({"business_id":"i","name":"The I"})"},
            {Format::kMovieLens100K, "1\ti\t3\t4\n", "i|The I|||x|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0\n"},
            {Format::kMovieLens1M, "1::i::3::4\n", "i::The I::Drama\n"}}) {
     SCOPED_TRACE(format_names()[static_cast<std::size_t>(format)]);

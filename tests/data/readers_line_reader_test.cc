@@ -42,7 +42,8 @@ TEST(LineReader, EmptyFilesHaveNoLines) {
 
 TEST(LineReader, NamesWhatCannotBeOpened) {
   InputFolder folder;
-  expect_data_error([&] { LineReader reader(folder.path() / "none.txt"); }, {"none.txt", "cannot be opened", "No such file"});
+  expect_data_error([&] { LineReader reader(folder.path() / "none.txt"); },
+                    {"none.txt", "cannot be opened", "No such file"});
   expect_data_error([&] { LineReader reader(folder.path()); }, {"got a folder, expected a file"});
 }
 

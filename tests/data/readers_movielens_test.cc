@@ -17,7 +17,8 @@ Interactions read(std::string_view text, MovieLens edition) {
 std::map<std::string, ItemText> read_items(std::string_view text, MovieLens edition) {
   LineReader reader(text, "movies");
   std::map<std::string, ItemText> items;
-  read_movielens_items(reader, edition, [&](std::string_view id, ItemText item) { items[std::string(id)] = std::move(item); });
+  read_movielens_items(reader, edition,
+                       [&](std::string_view id, ItemText item) { items[std::string(id)] = std::move(item); });
   return items;
 }
 
@@ -30,8 +31,10 @@ TEST(MovieLensReader, ReadsBothEditions) {
 }
 
 TEST(MovieLensReader, ConvertsLatin1AndReadsGenres) {
-  const auto small = read_items("1|Toy Story (1995)|01-Jan-1995||http://x|0|0|0|1|1|1|0|0|0|0|0|0|0|0|0|0|0|0|0\n"
-                                "2|Mis\xE9rables, Les (1995)|||http://x|0|0|0|0|0|0|0|0|1|0|0|0|0|0|0|0|0|0|0\n", MovieLens::k100K);
+  const auto small = read_items(
+      "1|Toy Story (1995)|01-Jan-1995||http://x|0|0|0|1|1|1|0|0|0|0|0|0|0|0|0|0|0|0|0\n"
+      "2|Mis\xE9rables, Les (1995)|||http://x|0|0|0|0|0|0|0|0|1|0|0|0|0|0|0|0|0|0|0\n",
+      MovieLens::k100K);
   EXPECT_EQ(small.at("1").title, "Toy Story (1995)");
   EXPECT_EQ(small.at("1").categories, "Animation; Children's; Comedy");
   EXPECT_EQ(small.at("2").title, "Mis\xC3\xA9rables, Les (1995)");
@@ -43,13 +46,17 @@ TEST(MovieLensReader, ConvertsLatin1AndReadsGenres) {
 }
 
 TEST(MovieLensReader, NamesFileAndLine) {
-  expect_data_error([] { read("1\t2\t3\t4\n1\t2\t3\n", MovieLens::k100K); }, {"ratings:2: got 3 fields, expected 4 separated by tabs"});
-  expect_data_error([] { read("1\t2\t3\t4\n", MovieLens::k1M); }, {"ratings:1: got 1 fields, expected 4 separated by ::"});
+  expect_data_error([] { read("1\t2\t3\t4\n1\t2\t3\n", MovieLens::k100K); },
+                    {"ratings:2: got 3 fields, expected 4 separated by tabs"});
+  expect_data_error([] { read("1\t2\t3\t4\n", MovieLens::k1M); },
+                    {"ratings:1: got 1 fields, expected 4 separated by ::"});
   expect_data_error([] { read("1::2::x::4\n", MovieLens::k1M); }, {"ratings:1: got 'x', expected a rating"});
-  expect_data_error([] { read("1::2::3::-4\n", MovieLens::k1M); }, {"ratings:1: got '-4', expected a timestamp from 0"});
+  expect_data_error([] { read("1::2::3::-4\n", MovieLens::k1M); },
+                    {"ratings:1: got '-4', expected a timestamp from 0"});
   expect_data_error([] { read("1::::3::4\n", MovieLens::k1M); }, {"an empty item id"});
   expect_data_error([] { read("", MovieLens::k1M); }, {"no ratings"});
-  expect_data_error([] { read_items("1|a|b|c|d|0|0\n", MovieLens::k100K); }, {"movies:1: got 7 fields, expected 24 separated by |"});
+  expect_data_error([] { read_items("1|a|b|c|d|0|0\n", MovieLens::k100K); },
+                    {"movies:1: got 7 fields, expected 24 separated by |"});
   expect_data_error([] { read_items("1|a|b|c|d|2|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0\n", MovieLens::k100K); },
                     {"movies:1: got '2', expected a genre flag from 0 to 1"});
 }

@@ -27,10 +27,13 @@ void expect_error(std::string_view text, std::initializer_list<std::string_view>
 }
 
 constexpr std::string_view kHeader = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n";
-std::string with_header(std::string_view rows) { return std::string(kHeader) + std::string(rows); }
+std::string with_header(std::string_view rows) {
+  return std::string(kHeader) + std::string(rows);
+}
 
 TEST(RecboleReader, ReadsTypedColumnsInAnyOrder) {
-  const Interactions in = read("timestamp:float\textra:token_seq\titem_id:token\tuser_id:token\n881250949.0\ta b\ti 1\tu1\n8.8e8\t\ti2\tu1\n");
+  const Interactions in = read(
+      "timestamp:float\textra:token_seq\titem_id:token\tuser_id:token\n881250949.0\ta b\ti 1\tu1\n8.8e8\t\ti2\tu1\n");
   ASSERT_EQ(in.size(), 2u);
   EXPECT_EQ(in.time, (std::vector<std::int64_t>{881250949, 880000000}));
   EXPECT_EQ(in.items[in.item[0]], "i 1");
@@ -69,12 +72,15 @@ TEST(RecboleReader, NamesWhatIsWrongWithARow) {
 }
 
 TEST(RecboleReader, FindsTitleAndCategories) {
-  const auto items = read_items("item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n1\tToy  Story\t1995\tAnimation Children's Comedy\n2\tX\t\t\n");
+  const auto items = read_items(
+      "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n1\tToy  Story\t1995\tAnimation "
+      "Children's Comedy\n2\tX\t\t\n");
   ASSERT_EQ(items.size(), 2u);
   EXPECT_EQ(items.at("1").title, "Toy Story");
   EXPECT_EQ(items.at("1").categories, "Animation; Children's; Comedy");
   EXPECT_EQ(items.at("2").categories, "");
-  EXPECT_EQ(read_items("item_id:token\tname:token\tcategories:token\n7\tTea Pot\tHome, Kitchen\n").at("7").categories, "Home, Kitchen");
+  EXPECT_EQ(read_items("item_id:token\tname:token\tcategories:token\n7\tTea Pot\tHome, Kitchen\n").at("7").categories,
+            "Home, Kitchen");
   EXPECT_EQ(read_items("item_id:token\n7\n").at("7").title, "");
 }
 

@@ -12,7 +12,8 @@ Sequences read(std::string_view text, std::optional<std::int32_t> num_items = st
   return read_s3rec(reader, num_items);
 }
 
-void expect_error(std::string_view text, std::initializer_list<std::string_view> parts, std::optional<std::int32_t> items = std::nullopt) {
+void expect_error(std::string_view text, std::initializer_list<std::string_view> parts,
+                  std::optional<std::int32_t> items = std::nullopt) {
   SCOPED_TRACE(text);
   expect_data_error([&] { read(text, items); }, parts);
 }
@@ -25,7 +26,9 @@ TEST(S3RecReader, ReadsSequencesWithZeroBasedIds) {
 }
 
 TEST(S3RecReader, AcceptsCrlfTabsByteOrderMarkAndAMissingLastNewline) {
-  const Sequences s = read("\xEF\xBB\xBF" "1\t1  2 \r\n2 3\r\n\r\n");
+  const Sequences s = read(
+      "\xEF\xBB\xBF"
+      "1\t1  2 \r\n2 3\r\n\r\n");
   EXPECT_EQ(s.items, (std::vector<ItemId>{0, 1, 2}));
   EXPECT_EQ(read("1 1 2").items, (std::vector<ItemId>{0, 1}));
 }
@@ -64,7 +67,9 @@ TEST(S3RecReader, RefusesNulBytes) {
   expect_error(std::string_view("1 1\n2 \0 1\n", 10), {"s.txt:2: got a NUL byte in column 3"});
 }
 
-TEST(S3RecReader, OneItemUsersAreFine) { EXPECT_EQ(read("1 1\n2 1\n").offsets, (std::vector<std::int64_t>{0, 1, 2})); }
+TEST(S3RecReader, OneItemUsersAreFine) {
+  EXPECT_EQ(read("1 1\n2 1\n").offsets, (std::vector<std::int64_t>{0, 1, 2}));
+}
 
 TEST(S3RecTimes, FollowTheSequences) {
   const Sequences s = read("1 1 2\n2 2\n");

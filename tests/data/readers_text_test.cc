@@ -9,26 +9,31 @@ TEST(Utf8, FindsTheFirstBadByte) {
   const auto npos = std::string_view::npos;
   for (const char* good : {"", "abc", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\xF4\x8F\xBF\xBF"})
     EXPECT_EQ(first_invalid_utf8(good), npos) << good;
-  EXPECT_EQ(first_invalid_utf8("ab\xE9"), 2u);              // Latin-1
-  EXPECT_EQ(first_invalid_utf8("\xC0\xAF"), 0u);            // overlong
-  EXPECT_EQ(first_invalid_utf8("\xE0\x80\x80"), 0u);        // overlong
-  EXPECT_EQ(first_invalid_utf8("a\xED\xA0\x80"), 1u);       // surrogate
-  EXPECT_EQ(first_invalid_utf8("\xF4\x90\x80\x80"), 0u);    // above U+10FFFF
-  EXPECT_EQ(first_invalid_utf8("ok\xE2\x82"), 2u);          // cut
-  EXPECT_EQ(first_invalid_utf8("\x80"), 0u);                // a stray continuation
+  EXPECT_EQ(first_invalid_utf8("ab\xE9"), 2u);            // Latin-1
+  EXPECT_EQ(first_invalid_utf8("\xC0\xAF"), 0u);          // overlong
+  EXPECT_EQ(first_invalid_utf8("\xE0\x80\x80"), 0u);      // overlong
+  EXPECT_EQ(first_invalid_utf8("a\xED\xA0\x80"), 1u);     // surrogate
+  EXPECT_EQ(first_invalid_utf8("\xF4\x90\x80\x80"), 0u);  // above U+10FFFF
+  EXPECT_EQ(first_invalid_utf8("ok\xE2\x82"), 2u);        // cut
+  EXPECT_EQ(first_invalid_utf8("\x80"), 0u);              // a stray continuation
 }
 
 TEST(Utf8, AppendsEveryLength) {
   std::string out;
-  for (const char32_t c : {U'a', U'\u00e9', U'\u20ac', U'\U0001F600', static_cast<char32_t>(0xD800), static_cast<char32_t>(0x110000)})
+  for (const char32_t c :
+       {U'a', U'\u00e9', U'\u20ac', U'\U0001F600', static_cast<char32_t>(0xD800), static_cast<char32_t>(0x110000)})
     append_utf8(out, c);
   EXPECT_EQ(out, "a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\xEF\xBF\xBD\xEF\xBF\xBD");
   EXPECT_EQ(latin1_to_utf8("Caf\xE9"), "Caf\xC3\xA9");
 }
 
 TEST(CleanText, MakesRunsOfBlanksAndControlsOneSpace) {
-  EXPECT_EQ(clean_text("  a\t\n b \x01\x7F" "c "), "a b c");
-  EXPECT_EQ(clean_text("a\xC2\xA0\xE2\x80\x83\xE3\x80\x80" "b\xC2\x85"), "a b");  // no-break, em, ideographic space, NEL
+  EXPECT_EQ(clean_text("  a\t\n b \x01\x7F"
+                       "c "),
+            "a b c");
+  EXPECT_EQ(clean_text("a\xC2\xA0\xE2\x80\x83\xE3\x80\x80"
+                       "b\xC2\x85"),
+            "a b");  // no-break, em, ideographic space, NEL
   EXPECT_EQ(clean_text("caf\xC3\xA9"), "caf\xC3\xA9");
   EXPECT_EQ(clean_text(" \t "), "");
 }

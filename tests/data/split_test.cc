@@ -17,7 +17,9 @@ Dataset make(std::vector<std::int64_t> offsets, std::vector<ItemId> items, std::
   return Dataset(std::move(parts));
 }
 
-std::vector<ItemId> list(std::span<const ItemId> items) { return {items.begin(), items.end()}; }
+std::vector<ItemId> list(std::span<const ItemId> items) {
+  return {items.begin(), items.end()};
+}
 using Items = std::vector<ItemId>;
 
 TEST(LeaveOneOut, HoldsTheLastTwoOut) {

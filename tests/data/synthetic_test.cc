@@ -27,7 +27,8 @@ std::string fingerprint(const Dataset& dataset) {
     for (const ItemId item : dataset.sequence(u)) out << item << ' ';
     for (const std::int64_t time : dataset.times(u)) out << time << ' ';
   }
-  for (ItemId i = 0; i < dataset.num_items(); ++i) out << dataset.item_title(i) << '|' << dataset.item_categories(i) << '|';
+  for (ItemId i = 0; i < dataset.num_items(); ++i)
+    out << dataset.item_title(i) << '|' << dataset.item_categories(i) << '|';
   return out.str();
 }
 
@@ -75,7 +76,8 @@ TEST(Synthetic, PlantsCommunitiesSeriesAndAPowerLaw) {
       if (k == 0) continue;
       const Place before = planted(dataset, sequence[k - 1]);
       ++steps;
-      in_series += here.community == before.community && here.series == before.series && here.position == before.position + 1;
+      in_series +=
+          here.community == before.community && here.series == before.series && here.position == before.position + 1;
     }
     in_all += static_cast<std::int64_t>(sequence.size());
     at_home += std::ranges::max_element(of_community, {}, [](const auto& entry) { return entry.second; })->second;

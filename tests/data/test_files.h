@@ -45,7 +45,8 @@ inline void expect_data_error(const std::function<void()>& run, std::initializer
   } catch (const DataError& error) {
     EXPECT_EQ(error.exit_code(), 3);
     for (const std::string_view part : parts)
-      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << "'" << part << "' is not in: " << error.what();
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos)
+          << "'" << part << "' is not in: " << error.what();
     return;
   } catch (const std::exception& error) {
     FAIL() << "another error: " << error.what();

@@ -89,7 +89,8 @@ TEST(BatchBuilder, PromptsHoldWhatTheTemplatesSay) {
     }
     // The target's row is an item row, whether a prompt names it or not.
     const auto first_item = b.table_rows() - static_cast<std::int64_t>(b.item_ids.size());
-    EXPECT_EQ(b.item_ids[static_cast<std::size_t>(b.target_row[static_cast<std::size_t>(s)] - first_item)], train[static_cast<std::size_t>(cut)]);
+    EXPECT_EQ(b.item_ids[static_cast<std::size_t>(b.target_row[static_cast<std::size_t>(s)] - first_item)],
+              train[static_cast<std::size_t>(cut)]);
   }
   EXPECT_EQ(std::set<std::int32_t>(b.user_ids.begin(), b.user_ids.end()).size(), b.user_ids.size());
   EXPECT_EQ(std::set<std::int32_t>(b.item_ids.begin(), b.item_ids.end()).size(), b.item_ids.size());
@@ -129,8 +130,10 @@ TEST(BatchBuilder, PrefixVectorsComeFromThePromptsHistory) {
     for (const auto i : history) {
       for (std::size_t c = 0; c < 6; ++c) mean[c] += w.external.item()(i, static_cast<std::int64_t>(c));
     }
-    for (std::size_t c = 0; c < 6; ++c) EXPECT_NEAR(b.own_user_vectors[c], mean[c] / static_cast<float>(history.size()), 1e-6);
-    EXPECT_EQ(std::count(b.user_ids.begin(), b.user_ids.end(), sample.user), 0) << "the full vector has seen the target";
+    for (std::size_t c = 0; c < 6; ++c)
+      EXPECT_NEAR(b.own_user_vectors[c], mean[c] / static_cast<float>(history.size()), 1e-6);
+    EXPECT_EQ(std::count(b.user_ids.begin(), b.user_ids.end(), sample.user), 0)
+        << "the full vector has seen the target";
   }
 }
 
@@ -218,26 +221,34 @@ TEST(BatchBuilder, BareHistories) {
   EXPECT_EQ(b.target, (Ids{-1, -1}));
   builder.build_histories(swapped, std::vector<std::vector<data::ItemId>>{{7}, {3, 4, 5}});
   EXPECT_EQ(w.joint(b, 0, Hop::kU2), w.joint(swapped, 1, Hop::kU2));
-  test::expect_error<UsageError>([&] { builder.build_histories(b, std::vector<std::vector<data::ItemId>>{{}}); }, {"history", "at least one"});
-  test::expect_error<UsageError>([&] { builder.build_histories(b, std::vector<std::vector<data::ItemId>>{{30}}); }, {"31", "1 to 30"});
+  test::expect_error<UsageError>([&] { builder.build_histories(b, std::vector<std::vector<data::ItemId>>{{}}); },
+                                 {"history", "at least one"});
+  test::expect_error<UsageError>([&] { builder.build_histories(b, std::vector<std::vector<data::ItemId>>{{30}}); },
+                                 {"31", "1 to 30"});
 }
 
 TEST(BatchBuilder, PromptsKeepTheirLimit) {
   World w;
-  auto builder = w.builder({.max_tokens = 40});
+  auto builder = w.builder({.max_tokens = 70});
   const auto samples = test::all_prefixes<TrainSample>(w.split);
   HopBatch b;
   builder.build(b, samples, HopSet::kAll, 0);
   std::int32_t most = 0;
   for (std::size_t s = 0; s + 1 < b.cu.size(); ++s) most = std::max(most, b.cu[s + 1] - b.cu[s]);
-  EXPECT_EQ(most, 40);
+  EXPECT_EQ(most, 70);
 }
 
 TEST(BatchBuilder, SasRecVectorsNeedTheirModel) {
   World w;
-  ExternalEmbeddings::Parts parts{.kind = ExternalKind::kSasRec, .user = {}, .item = {.rows = 30, .cols = 2, .values = std::vector<float>(60, 1.0f)}, .item_prefix = {}, .name = "sasrec"};
+  ExternalEmbeddings::Parts parts{.kind = ExternalKind::kSasRec,
+                                  .user = {},
+                                  .item = {.rows = 30, .cols = 2, .values = std::vector<float>(60, 1.0f)},
+                                  .item_prefix = {},
+                                  .name = "sasrec"};
   auto sasrec = ExternalEmbeddings::from_parts(parts, w.split);
-  const auto make = [&](UserVector v) { BatchBuilder(w.ctx, w.split, test::default_templates(), sasrec, {.user_vector = v}, 1); };
+  const auto make = [&](UserVector v) {
+    BatchBuilder(w.ctx, w.split, test::default_templates(), sasrec, {.user_vector = v}, 1);
+  };
   test::expect_error<UsageError>([&] { make(UserVector::kPrefix); }, {"external.user_vector", "sasrec"});
   EXPECT_NO_THROW(make(UserVector::kStatic));
   sasrec.set_prefix_model([](auto, View<float, 2>) {});

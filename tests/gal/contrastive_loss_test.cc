@@ -63,7 +63,8 @@ struct Fixture {
     const auto& ids = is_user_queue(q) ? queue_users : queue_items;
     const auto dot = [&](const Vector& a, std::int64_t i, const Vector& b, std::int64_t j) {
       double s = 0;
-      for (std::int64_t c = 0; c < kDim; ++c) s += a[static_cast<std::size_t>(i * kDim + c)] * b[static_cast<std::size_t>(j * kDim + c)];
+      for (std::int64_t c = 0; c < kDim; ++c)
+        s += a[static_cast<std::size_t>(i * kDim + c)] * b[static_cast<std::size_t>(j * kDim + c)];
       return std::exp(s / options.tau);
     };
     double sum = 0;
@@ -71,7 +72,8 @@ struct Fixture {
       const double p = dot(anchor, b, positive, b);
       double all = p;
       for (std::int64_t r = 0; r < kRows; ++r) {
-        if (ids[static_cast<std::size_t>(r)] != own[static_cast<std::size_t>(b)]) all += dot(anchor, b, queue_rows[static_cast<std::size_t>(q)], r);
+        if (ids[static_cast<std::size_t>(r)] != own[static_cast<std::size_t>(b)])
+          all += dot(anchor, b, queue_rows[static_cast<std::size_t>(q)], r);
       }
       if (options.in_batch == InBatch::kOn) {
         for (std::int64_t o = 0; o < kBatch; ++o) {
@@ -83,14 +85,16 @@ struct Fixture {
     return sum / kBatch;
   }
   double term(Hop anchor, Hop positive, Queue q) const {
-    return nce(view(anchor), options.positive == Positive::kMomentum ? key_rows[static_cast<std::size_t>(q)] : view(positive), q);
+    return nce(view(anchor),
+               options.positive == Positive::kMomentum ? key_rows[static_cast<std::size_t>(q)] : view(positive), q);
   }
   std::array<double, kTerms> equations() const {
     const double l1u = term(Hop::kU2, Hop::kU0, Queue::kU0), l1i = term(Hop::kI2, Hop::kI0, Queue::kI0);
     const double back_u = term(Hop::kU0, Hop::kU2, Queue::kU2), back_i = term(Hop::kI0, Hop::kI2, Queue::kI2);
     const double share = options.l1_anchor == L1Anchor::kHop2 ? 1 : options.l1_anchor == L1Anchor::kHop0 ? 0 : 0.5;
-    return {share * l1u + (1 - share) * back_u, share * l1i + (1 - share) * back_i, term(Hop::kI1, Hop::kU2, Queue::kU2),
-            term(Hop::kU1, Hop::kI2, Queue::kI2), term(Hop::kI1, Hop::kU0, Queue::kU0), term(Hop::kU1, Hop::kI0, Queue::kI0)};
+    return {share * l1u + (1 - share) * back_u,   share * l1i + (1 - share) * back_i,
+            term(Hop::kI1, Hop::kU2, Queue::kU2), term(Hop::kU1, Hop::kI2, Queue::kI2),
+            term(Hop::kI1, Hop::kU0, Queue::kU0), term(Hop::kU1, Hop::kI0, Queue::kI0)};
   }
   ContrastiveResult<double> run() {
     tape.reset(Recording::kOn);
@@ -161,7 +165,8 @@ TEST(ContrastiveLoss, MomentumPositivesGetNoGradientButAnchorsDo) {
     EXPECT_EQ(g(6 * b + static_cast<int>(Hop::kU0), 0), 0.0);
     EXPECT_NE(g(6 * b + static_cast<int>(Hop::kU2), 0), 0.0);
   }
-  test::expect_error<CheckError>([&] { contrastive_loss<double>(f.tape, f.leaf, f.queues, f.users, f.items, f.options, nullptr); }, {"momentum"});
+  test::expect_error<CheckError>(
+      [&] { contrastive_loss<double>(f.tape, f.leaf, f.queues, f.users, f.items, f.options, nullptr); }, {"momentum"});
 }
 
 TEST(ContrastiveLoss, AnEmptyQueueTeachesNothing) {
@@ -179,7 +184,8 @@ TEST(ContrastiveLoss, HandsOutRowsForStatisticsAndQueues) {
   const auto result = f.run();
   const auto u2 = f.view(Hop::kU2);
   for (std::int64_t b = 0; b < kBatch; ++b) {
-    for (std::int64_t c = 0; c < kDim; ++c) EXPECT_NEAR(result.query_keys[Queue::kU2](b, c), u2[static_cast<std::size_t>(b * kDim + c)], 1e-15);
+    for (std::int64_t c = 0; c < kDim; ++c)
+      EXPECT_NEAR(result.query_keys[Queue::kU2](b, c), u2[static_cast<std::size_t>(b * kDim + c)], 1e-15);
   }
   double mean = 0;
   for (std::int64_t b = 0; b < kBatch; ++b) mean += result.rows[3].losses[b] / kBatch;

@@ -80,7 +80,8 @@ TEST(ExternalEmbeddings, SasRecAsksItsModel) {
   EXPECT_TRUE(e.needs_prefix_model());
   test::expect_error<UsageError>([&] { prefix_vector(e, {1}); }, {"external.user_vector", "model"});
   e.set_prefix_model([](std::span<const std::span<const ItemId>> histories, View<float, 2> out) {
-    for (std::size_t i = 0; i < histories.size(); ++i) out(static_cast<std::int64_t>(i), 1) = static_cast<float>(histories[i].back());
+    for (std::size_t i = 0; i < histories.size(); ++i)
+      out(static_cast<std::int64_t>(i), 1) = static_cast<float>(histories[i].back());
   });
   EXPECT_FALSE(e.needs_prefix_model());
   EXPECT_EQ(prefix_vector(e, {1, 3})[1], 3.0f);
@@ -90,12 +91,13 @@ TEST(ExternalEmbeddings, RejectsWhatDoesNotFit) {
   Files f;
   f.item[5] = std::numeric_limits<float>::quiet_NaN();
   f.write("lightgcn");
-  test::expect_error<DataError>([&] { f.load(); }, {"embeddings.safetensors", "item", "row 3"});
+  test::expect_error<DataError>([&] { f.load(); }, {"embeddings.safetensors", "item", "row 2"});
   data::write_npy(f.folder / "nan.npy", 4, 2, f.item.data());
-  test::expect_error<DataError>([&] { ExternalEmbeddings::load(f.folder / "nan.npy", f.split); }, {"nan.npy", "row 3"});
+  test::expect_error<DataError>([&] { ExternalEmbeddings::load(f.folder / "nan.npy", f.split); }, {"nan.npy", "row 2"});
   f.item[5] = 0;
   data::write_npy(f.folder / "short.npy", 3, 2, f.item.data());
-  test::expect_error<DataError>([&] { ExternalEmbeddings::load(f.folder / "short.npy", f.split); }, {"short.npy", "[3, 2]", "4 rows"});
+  test::expect_error<DataError>([&] { ExternalEmbeddings::load(f.folder / "short.npy", f.split); },
+                                {"short.npy", "[3, 2]", "4 rows"});
   f.write("lightgcn", false);
   test::expect_error<DataError>([&] { f.load(); }, {"item_prefix"});
   f.write("word2vec");
@@ -107,7 +109,8 @@ TEST(ExternalEmbeddings, RejectsWhatDoesNotFit) {
 
 TEST(ExternalEmbeddings, RandomVectorsDependOnTheSeed) {
   Files f;
-  const auto a = ExternalEmbeddings::random(f.split, 3, 1), b = ExternalEmbeddings::random(f.split, 3, 1), c = ExternalEmbeddings::random(f.split, 3, 2);
+  const auto a = ExternalEmbeddings::random(f.split, 3, 1), b = ExternalEmbeddings::random(f.split, 3, 1),
+             c = ExternalEmbeddings::random(f.split, 3, 2);
   EXPECT_EQ(a.item()(3, 2), b.item()(3, 2));
   EXPECT_NE(a.item()(3, 2), c.item()(3, 2));
   EXPECT_NEAR(a.user()(0, 0), (a.item()(0, 0) + a.item()(1, 0)) / 2, 1e-6);

@@ -14,7 +14,9 @@ struct Recorded {
   Ids tokens{2, 11, 1, 3, 14, 1, 11, 15, 12, 1, 4, 1, 14, 13, 1, 5, 1};  // 10 text, 4 users (10..13), 3 items (14..16)
   Ids lengths{3, 3, 4, 2, 3, 2};
   Ids user{1}, item{0}, target{16};
-  HopBatch batch() const { return batch_from_joint_tokens(tokens, lengths, user, item, target, data::IdTokens(10, 4, 3), "fixture"); }
+  HopBatch batch() const {
+    return batch_from_joint_tokens(tokens, lengths, user, item, target, data::IdTokens(10, 4, 3), "fixture");
+  }
 };
 
 TEST(HopBatch, JointTokensSurviveTheTable) {

@@ -13,7 +13,9 @@ namespace {
 using data::ItemId;
 
 // Training parts (all but the last two): user 0: 0 1 2 3, user 1: 0 1, user 2: 3 4, user 3: 2 4 0.
-data::Dataset small() { return test::make_dataset({{0, 1, 2, 3, 5, 6}, {0, 1, 5, 6}, {3, 4, 5, 6}, {2, 4, 0, 5, 6}}, 7); }
+data::Dataset small() {
+  return test::make_dataset({{0, 1, 2, 3, 5, 6}, {0, 1, 5, 6}, {3, 4, 5, 6}, {2, 4, 0, 5, 6}}, 7);
+}
 
 std::vector<std::int32_t> sorted(std::span<const std::int32_t> x) {
   std::vector<std::int32_t> v(x.begin(), x.end());
@@ -26,7 +28,8 @@ TEST(HopSampler, ReachesUsersThroughTheHistoryAlone) {
   const auto split = data::Split::leave_one_out(dataset);
   CpuContext ctx(2);
   HopSampler sampler(ctx, split, {});
-  // User 0 before item 2: history 0, 1. User 3 shares 0, user 1 shares both; user 2 shares only item 3, which is hidden.
+  // User 0 before item 2: history 0, 1. User 3 shares 0, user 1 shares both; user 2 shares only item 3, which is
+  // hidden.
   const auto train = split.train(0);
   const Centre centre{.user = 0, .history = train.first(2), .hidden = train.subspan(2), .item = 1, .draw = 7};
   Neighbourhood out;
@@ -50,7 +53,8 @@ TEST(HopSampler, OwnUserMayBeKeptButLeadsToItsHistoryAlone) {
   sampler.sample(out, centres, {.seed = 1, .step = 0, .stream = 0});
   EXPECT_EQ(sorted(out.item_users[0]), (std::vector<std::int32_t>{0, 1}));
   EXPECT_EQ(sorted(out.item_items[0]), (std::vector<std::int32_t>{0})) << "items 2 and 3 of user 0 are hidden";
-  EXPECT_EQ(sorted(out.item_users[1]), (std::vector<std::int32_t>{3})) << "the edge from user 0 to the target is never followed";
+  EXPECT_EQ(sorted(out.item_users[1]), (std::vector<std::int32_t>{3}))
+      << "the edge from user 0 to the target is never followed";
   EXPECT_EQ(sorted(out.item_items[1]), (std::vector<std::int32_t>{0, 4}));
 }
 
@@ -64,7 +68,11 @@ TEST(HopSampler, DependsOnTheCentreAndTheKeyAlone) {
   for (data::UserId u = 0; u < 60; ++u) {
     const auto train = split.train(u);
     if (train.size() < 2) continue;
-    centres.push_back({.user = u, .history = train.first(train.size() - 1), .hidden = train.last(1), .item = train[0], .draw = 100 + u});
+    centres.push_back({.user = u,
+                       .history = train.first(train.size() - 1),
+                       .hidden = train.last(1),
+                       .item = train[0],
+                       .draw = 100 + u});
   }
   Neighbourhood all, single, other_key;
   const PhiloxKey key{.seed = 9, .step = 4, .stream = 0};
@@ -73,7 +81,9 @@ TEST(HopSampler, DependsOnTheCentreAndTheKeyAlone) {
   EXPECT_NE(all.users.values, other_key.users.values);
   for (std::size_t i = 0; i < centres.size(); ++i) {
     alone.sample(single, std::span(&centres[i], 1), key);
-    const auto same = [](std::span<const std::int32_t> a, std::span<const std::int32_t> b) { return std::equal(a.begin(), a.end(), b.begin(), b.end()); };
+    const auto same = [](std::span<const std::int32_t> a, std::span<const std::int32_t> b) {
+      return std::equal(a.begin(), a.end(), b.begin(), b.end());
+    };
     EXPECT_TRUE(same(all.users[i], single.users[0])) << i;
     EXPECT_TRUE(same(all.item_users[i], single.item_users[0])) << i;
     EXPECT_TRUE(same(all.item_items[i], single.item_items[0])) << i;

@@ -29,12 +29,14 @@ class LeakChecker {
 
   /// "" or what is wrong with one sample of a batch. `tokens` are the batch's joint tokens.
   ///  - No user prompt names the target (unless the user had it before), nor any later item.
-  ///  - Every item of a user prompt is of the history; every user of it shares a history item, by an edge that is not the
-  ///    user's; every user of an item prompt has a training edge to i0, every item of it one to one of those users; and the
-  ///    user itself is not among them. So everything has a path that avoids the user's edges to the target and later items.
+  ///  - Every item of a user prompt is of the history; every user of it shares a history item, by an edge that is not
+  ///  the
+  ///    user's; every user of an item prompt has a training edge to i0, every item of it one to one of those users; and
+  ///    the user itself is not among them. So everything has a path that avoids the user's edges to the target and
+  ///    later items.
   ///  - The user's full external vector, which has seen the target, occurs nowhere in its sample.
-  std::string check(const gal::HopBatch& batch, std::span<const std::int32_t> tokens, const data::IdTokens& ids, std::int32_t sample,
-                    gal::TrainSample s) {
+  std::string check(const gal::HopBatch& batch, std::span<const std::int32_t> tokens, const data::IdTokens& ids,
+                    std::int32_t sample, gal::TrainSample s) {
     ++stamp_;
     const auto train = split_.train(s.user);
     const auto history = train.first(static_cast<std::size_t>(s.cut));
@@ -48,9 +50,12 @@ class LeakChecker {
     const auto at = "user " + std::to_string(s.user) + ", cut " + std::to_string(s.cut) + ": ";
     for (const auto hop : {data::Hop::kU0, data::Hop::kU1, data::Hop::kU2}) {
       for (const auto t : prompt(batch, tokens, sample, hop)) {
-        if (ids.is_item(t) && ids.item_of(t) == target && !marked(item_mark_, target)) return at + "a user prompt names the target";
-        if (ids.is_item(t) && !marked(item_mark_, ids.item_of(t))) return at + "a user prompt names an item outside the history";
-        if (ids.is_user(t) && ids.user_of(t) != s.user && !marked(user_mark_, ids.user_of(t))) return at + "a user who shares no history item";
+        if (ids.is_item(t) && ids.item_of(t) == target && !marked(item_mark_, target))
+          return at + "a user prompt names the target";
+        if (ids.is_item(t) && !marked(item_mark_, ids.item_of(t)))
+          return at + "a user prompt names an item outside the history";
+        if (ids.is_user(t) && ids.user_of(t) != s.user && !marked(user_mark_, ids.user_of(t)))
+          return at + "a user who shares no history item";
       }
     }
     const data::ItemId i0 = batch.item[static_cast<std::size_t>(sample)];
@@ -68,14 +73,16 @@ class LeakChecker {
         for (const auto i : split_.train(ids.user_of(t))) mark(near_item_mark_, i);
       }
       for (const auto t : prompt(batch, tokens, sample, hop)) {
-        if (ids.is_item(t) && !marked(near_item_mark_, ids.item_of(t))) return at + "an item that no listed neighbour of i0 has";
+        if (ids.is_item(t) && !marked(near_item_mark_, ids.item_of(t)))
+          return at + "an item that no listed neighbour of i0 has";
       }
     }
     const auto first = static_cast<std::int32_t>(batch.text_ids.size());
     const auto end = first + static_cast<std::int32_t>(batch.user_ids.size());
     for (const auto hop : data::kAllHops) {
       for (const auto row : batch.prompt(sample, hop)) {
-        if (row >= first && row < end && batch.user_ids[static_cast<std::size_t>(row - first)] == s.user) return at + "the user's full vector";
+        if (row >= first && row < end && batch.user_ids[static_cast<std::size_t>(row - first)] == s.user)
+          return at + "the user's full vector";
       }
     }
     return "";
@@ -83,8 +90,11 @@ class LeakChecker {
 
  private:
   void mark(std::vector<std::int32_t>& marks, std::int32_t id) { marks[static_cast<std::size_t>(id)] = stamp_; }
-  bool marked(const std::vector<std::int32_t>& marks, std::int32_t id) const { return marks[static_cast<std::size_t>(id)] == stamp_; }
-  static std::span<const std::int32_t> prompt(const gal::HopBatch& b, std::span<const std::int32_t> tokens, std::int32_t sample, data::Hop hop) {
+  bool marked(const std::vector<std::int32_t>& marks, std::int32_t id) const {
+    return marks[static_cast<std::size_t>(id)] == stamp_;
+  }
+  static std::span<const std::int32_t> prompt(const gal::HopBatch& b, std::span<const std::int32_t> tokens,
+                                              std::int32_t sample, data::Hop hop) {
     const auto s = static_cast<std::size_t>(b.segment(sample, hop));
     return tokens.subspan(static_cast<std::size_t>(b.cu[s]), static_cast<std::size_t>(b.cu[s + 1] - b.cu[s]));
   }

@@ -20,7 +20,9 @@ struct NumberedKeys {
   Keys<T> keys;
   NumberedKeys(std::int64_t rows, std::int64_t d, int first) {
     for (std::size_t q = 0; q < kQueues; ++q) {
-      for (std::int64_t b = 0; b < rows; ++b) values[q].insert(values[q].end(), static_cast<std::size_t>(d), static_cast<T>(100 * static_cast<int>(q) + first + b));
+      for (std::int64_t b = 0; b < rows; ++b)
+        values[q].insert(values[q].end(), static_cast<std::size_t>(d),
+                         static_cast<T>(100 * static_cast<int>(q) + first + b));
       keys.rows[q] = View<const T, 2>(values[q].data(), {rows, d});
     }
   }
@@ -82,7 +84,8 @@ TEST(NegativeQueues, SurviveACheckpoint) {
   EXPECT_EQ(loaded.count(), queues.count());
   EXPECT_EQ(loaded.pointer(), queues.pointer());
   EXPECT_EQ(loaded.mean_age(), queues.mean_age());
-  for (const auto* q : {&queues, &loaded}) const_cast<NegativeQueues<float>*>(q)->push(NumberedKeys<float>(1, 3, 8).keys, Ids{8}, Ids{18});
+  for (const auto* q : {&queues, &loaded})
+    const_cast<NegativeQueues<float>*>(q)->push(NumberedKeys<float>(1, 3, 8).keys, Ids{8}, Ids{18});
   EXPECT_EQ(loaded.mean_age(), queues.mean_age());
   for (const auto q : {Queue::kU0, Queue::kU2, Queue::kI0, Queue::kI2}) {
     for (std::int64_t r = 0; r < 5; ++r) {
@@ -91,7 +94,8 @@ TEST(NegativeQueues, SurviveACheckpoint) {
     }
   }
   NegativeQueues<float> larger(6, 3);
-  test::expect_error<DataError>([&] { larger.load(data::CheckpointReader(folder / "queues.safetensors")); }, {"queue.u0", "[5, 3]", "[6, 3]"});
+  test::expect_error<DataError>([&] { larger.load(data::CheckpointReader(folder / "queues.safetensors")); },
+                                {"queue.u0", "[5, 3]", "[6, 3]"});
 }
 
 }  // namespace

@@ -15,7 +15,9 @@ data::Config config_with(const std::vector<std::string>& overrides) {
   for (const auto& o : overrides) config.apply_override(o);
   return config;
 }
-GalOptions options(const std::vector<std::string>& overrides) { return GalOptions::from_config(config_with(overrides)); }
+GalOptions options(const std::vector<std::string>& overrides) {
+  return GalOptions::from_config(config_with(overrides));
+}
 
 TEST(GalOptions, DefaultsOfTheKeysAreThoseOfTheStructs) {
   const GalOptions read = options({}), built;
@@ -50,9 +52,9 @@ TEST(GalOptions, EveryChoiceOfEveryKeyIsUnderstood) {
     }
   }
   EXPECT_GE(choices, 40);
-  const auto o = options({"l1.anchor=symmetric", "loss.i0=target", "external.user_vector=static_drop", "external.user_drop=0.25",
-                          "queue.start=random", "momentum.dropout=on", "head.init=random", "pooling=eos", "sample.order=neighbours",
-                          "loss.positive=momentum", "queue.encoder=query"});
+  const auto o = options({"l1.anchor=symmetric", "loss.i0=target", "external.user_vector=static_drop",
+                          "external.user_drop=0.25", "queue.start=random", "momentum.dropout=on", "head.init=random",
+                          "pooling=eos", "sample.order=neighbours", "loss.positive=momentum", "queue.encoder=query"});
   EXPECT_EQ(o.loss.l1_anchor, L1Anchor::kSymmetric);
   EXPECT_EQ(o.sampling.i0, ItemCentre::kTarget);
   EXPECT_EQ(o.sampling.user_vector, UserVector::kStaticDrop);

@@ -1,5 +1,5 @@
-// No prompt shows what is to be predicted: over every training prefix of a whole data set, and with violations planted to
-// show that the checker sees them.
+// No prompt shows what is to be predicted: over every training prefix of a whole data set, and with violations planted
+// to show that the checker sees them.
 
 #include <gtest/gtest.h>
 

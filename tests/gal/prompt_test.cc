@@ -13,7 +13,13 @@ using data::Slot;
 using Tokens = std::vector<std::int32_t>;
 
 // 50 {user} 51 {items} 52 53 {users}
-const CompiledTemplate kUserPrompt{{{Slot::kLiteral, {50}}, {Slot::kUser, {}}, {Slot::kLiteral, {51}}, {Slot::kItems, {}}, {Slot::kLiteral, {52, 53}}, {Slot::kUsers, {}}}, 4};
+const CompiledTemplate kUserPrompt{{{Slot::kLiteral, {50}},
+                                    {Slot::kUser, {}},
+                                    {Slot::kLiteral, {51}},
+                                    {Slot::kItems, {}},
+                                    {Slot::kLiteral, {52, 53}},
+                                    {Slot::kUsers, {}}},
+                                   4};
 
 TEST(Prompt, FillsTheSlotsInOrderAndClosesWithEos) {
   const Tokens users{7, 8}, items{3, 4, 5};
@@ -43,8 +49,8 @@ TEST(Prompt, CutsTheTwoHopListFirstAndFromItsEnd) {
 
 TEST(Prompt, RejectsALimitBelowTheFixedText) {
   Tokens out;
-  EXPECT_THROW(append_prompt(out, kUserPrompt, Hop::kU2, {.user = 9}, 1, 5), UsageError);
-  EXPECT_NO_THROW(append_prompt(out, kUserPrompt, Hop::kU2, {.user = 9}, 1, 6));
+  EXPECT_THROW(append_prompt(out, kUserPrompt, Hop::kU2, {.user = 9, .users = {}, .items = {}}, 1, 5), UsageError);
+  EXPECT_NO_THROW(append_prompt(out, kUserPrompt, Hop::kU2, {.user = 9, .users = {}, .items = {}}, 1, 6));
 }
 
 }  // namespace

@@ -1,0 +1,137 @@
+// AdamW over a store: against the textbook update, spans, frozen parameters, the momentum average.
+
+#include "autograd/optimizer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/support/random.h"
+
+namespace galrec::autograd {
+namespace {
+
+struct Stores {
+  ParameterStore<double> model, momentum;
+
+  Stores() {
+    model.add("a.weight", {3, 5});
+    model.add("b.weight", {2, 7});
+    model.add("b.bias", {7});
+    model.add("frozen", {4, 4}, Trainable::kNo);
+    model.add("c.weight", {2, 2});
+    momentum.add("b.weight", {2, 7});
+    momentum.add("b.bias", {7});
+    momentum.add("frozen", {4, 4});
+    model.allocate();
+    momentum.allocate(Trainable::kNo);
+    fill(model, 1);
+    fill(momentum, 2);
+  }
+  static void fill(ParameterStore<double>& store, std::uint64_t seed) {
+    for (ParameterId id = 0; id < store.size(); ++id) {
+      const auto values = test::random_normal<double>(store.span(id).size, seed + 10 * static_cast<std::uint64_t>(id));
+      std::copy(values.begin(), values.end(), store.value(id).data);
+    }
+  }
+  void set_gradients(std::uint64_t seed) {
+    model.zero_gradients();
+    for (ParameterId id = 0; id < model.size(); ++id) {
+      if (model.span(id).trainable == Trainable::kNo || model.span(id).name == "c.weight") continue;
+      model.claim_gradient(id);
+      const auto values = test::random_normal<double>(model.span(id).size, seed + 10 * static_cast<std::uint64_t>(id));
+      std::copy(values.begin(), values.end(), model.gradient(id).data);
+    }
+  }
+  static std::vector<double> copy(const ParameterStore<double>& store, ParameterId id) {
+    return {store.value(id).data, store.value(id).data + store.span(id).size};
+  }
+};
+
+TEST(AdamW, IsTheTextbookUpdate) {
+  Stores s;
+  CpuContext ctx;
+  AdamW<double> optimizer(s.model, {.beta1 = 0.8, .beta2 = 0.95, .eps = 1e-6, .weight_decay = 0.1});
+  optimizer.track_average(s.momentum);
+  const double lr = 0.03, mu = 0.9;
+  std::vector<std::vector<double>> p, m, v, average;
+  for (ParameterId id = 0; id < s.model.size(); ++id) {
+    p.push_back(Stores::copy(s.model, id));
+    m.emplace_back(p.back().size(), 0.0);
+    v.emplace_back(p.back().size(), 0.0);
+    const ParameterId other = s.momentum.find(s.model.span(id).name);
+    average.push_back(other < 0 ? std::vector<double>() : Stores::copy(s.momentum, other));
+  }
+  for (int t = 1; t <= 4; ++t) {
+    s.set_gradients(100 + static_cast<std::uint64_t>(t));
+    const double norm = optimizer.gradient_norm(ctx);
+    double squares = 0;
+    for (ParameterId id = 0; id < s.model.size(); ++id) {
+      for (std::int64_t i = 0; i < s.model.span(id).size; ++i)
+        squares += s.model.gradient(id).data[i] * s.model.gradient(id).data[i];
+    }
+    EXPECT_NEAR(norm, std::sqrt(squares), 1e-12);
+    const double clip = clip_scale(norm, 1.0);
+    EXPECT_LT(clip, 1);
+    for (ParameterId id = 0; id < s.model.size(); ++id) {
+      const auto& span = s.model.span(id);
+      if (span.trainable == Trainable::kNo) continue;
+      const auto k = static_cast<std::size_t>(id);
+      const double decay = span.shape.size() > 1 ? 0.1 : 0.0;
+      for (std::size_t i = 0; i < p[k].size(); ++i) {
+        const double g = clip * s.model.gradient(id).data[i];
+        m[k][i] = 0.8 * m[k][i] + 0.2 * g;
+        v[k][i] = 0.95 * v[k][i] + 0.05 * g * g;
+        p[k][i] *= 1 - lr * decay;
+        p[k][i] -= lr * (m[k][i] / (1 - std::pow(0.8, t))) / (std::sqrt(v[k][i] / (1 - std::pow(0.95, t))) + 1e-6);
+        if (!average[k].empty()) average[k][i] = mu * average[k][i] + (1 - mu) * p[k][i];
+      }
+    }
+    optimizer.step(ctx, lr, clip, mu);
+    EXPECT_EQ(optimizer.steps(), t);
+    for (ParameterId id = 0; id < s.model.size(); ++id) {
+      const auto k = static_cast<std::size_t>(id);
+      for (std::size_t i = 0; i < p[k].size(); ++i)
+        EXPECT_NEAR(s.model.value(id).data[i], p[k][i], 1e-13) << s.model.span(id).name;
+      const ParameterId other = s.momentum.find(s.model.span(id).name);
+      for (std::size_t i = 0; i < average[k].size(); ++i)
+        EXPECT_NEAR(s.momentum.value(other).data[i], average[k][i], 1e-13);
+    }
+  }
+}
+
+TEST(AdamW, NeighboursOfEqualTreatmentAreOneSpan) {
+  Stores s;
+  AdamW<double> optimizer(s.model, {.weight_decay = 0.1});
+  // a and b decay; b.bias does not; c comes after a frozen gap.
+  ASSERT_EQ(optimizer.spans().size(), 3u);
+  EXPECT_EQ(optimizer.spans()[0].offset, 0);
+  EXPECT_EQ(optimizer.spans()[0].size, s.model.span(1).offset + 14);
+  EXPECT_TRUE(optimizer.spans()[0].decay);
+  EXPECT_FALSE(optimizer.spans()[1].decay);
+  optimizer.track_average(s.momentum);
+  ASSERT_EQ(optimizer.spans().size(), 4u);  // a and b now differ
+  EXPECT_EQ(optimizer.spans()[0].ema_offset, -1);
+  EXPECT_EQ(optimizer.spans()[1].ema_offset, 0);
+}
+
+TEST(AdamW, RejectsAMomentumStoreThatDoesNotFit) {
+  Stores s;
+  AdamW<double> optimizer(s.model, {});
+  ParameterStore<double> other, strange;
+  other.add("b.weight", {7, 2});
+  strange.add("x", {3});
+  other.allocate(Trainable::kNo);
+  strange.allocate(Trainable::kNo);
+  EXPECT_THROW(optimizer.track_average(other), CheckError);
+  EXPECT_THROW(optimizer.track_average(strange), CheckError);
+}
+
+TEST(ClipScale, OnlyShrinks) {
+  EXPECT_EQ(clip_scale(0.5, 1.0), 1.0);
+  EXPECT_EQ(clip_scale(100, 0), 1.0);
+  EXPECT_NEAR(clip_scale(4, 1.0), 0.25, 1e-6);
+}
+
+}  // namespace
+}  // namespace galrec::autograd
