@@ -5,6 +5,7 @@
 #include "data/checkpoint_reader.h"
 #include "data/run_folder.h"
 #include "gal/recommenders/pretrain.h"
+#include "gal/recommenders/sasrec.h"
 #include "gal/session.h"
 #include "gal/training/checkpoint.h"
 #include "kernels/topk/topk.h"
@@ -34,6 +35,13 @@ class RecommenderRanker final : public Ranker {
     model_->load(data::find_checkpoint(run, "best"));
     model_->finish_epoch(ctx);
   }
+  /// A foreign SASRec, in S3-Rec's parameter names.
+  RecommenderRanker(CpuContext& ctx, const fs::path& folder, data::Config config)
+      : ctx_(ctx),
+        config_(std::move(config)),
+        dataset_(data::Dataset::load(config_.get_string("data.path"))),
+        split_(make_split(dataset_, config_)),
+        model_(SasRec::from_s3rec_folder(ctx, split_, folder)) {}
 
   const data::Config& config() const override { return config_; }
   const data::Dataset& dataset() const override { return dataset_; }
@@ -102,6 +110,13 @@ class GalRanker final : public Ranker {
 }  // namespace
 
 std::unique_ptr<Ranker> Ranker::open(CpuContext& ctx, const fs::path& run, const std::string& data_path) {
+  if (!fs::exists(run / "config.toml") && fs::exists(run / "config.json") && fs::exists(run / "model.safetensors")) {
+    if (data_path.empty()) throw UsageError(fmt::format("{}: a model from elsewhere does not name its data set; give --data", run.string()));
+    data::Config config(pretrain_schema());
+    config.set("run.kind", std::string("sasrec"), run.string());
+    config.set("data.path", data_path, "command line: --data");
+    return std::make_unique<RecommenderRanker>(ctx, run, std::move(config));
+  }
   if (!fs::exists(run / "config.toml")) throw DataError(fmt::format("{}: not a run folder (config.toml is missing)", run.string()));
   if (run_kind(run) == "gal") return std::make_unique<GalRanker>(ctx, run, data_path);
   return std::make_unique<RecommenderRanker>(ctx, run, data_path);

@@ -26,6 +26,7 @@ data::Config pretrain_config(const fs::path& folder) {
 void add_data_keys(data::ConfigSchema& schema, const std::string& kind) {
   schema.add_group("run", "the run as a whole");
   schema.add({.name = "run.kind", .default_value = kind, .help = "what was trained", .choices = {"gal", "lightgcn", "sasrec"}});
+  schema.add({.name = "run.precision", .default_value = std::string("fp32"), .help = "matrix products: fp32, or bf16 with fp32 sums and master weights", .choices = {"fp32", "bf16"}});
   schema.add({.name = "run.seed", .default_value = std::int64_t{1}, .help = "seed of everything random", .min = 0});
   schema.add_group("data", "what to train on");
   schema.add({.name = "data.path", .default_value = std::string(), .help = "data set folder (galrec prepare)"});

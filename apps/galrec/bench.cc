@@ -63,6 +63,7 @@ data::Config step_config(const Options& o) {
   config.set("sample.unit", std::string("prefix"), where);
   config.set("model.dropout", 0.1, where);
   config.set("model.embedding_dropout", 0.1, where);
+  config.set("run.precision", o.precision, where);
   config.set("train.batch", o.samples, where);
   config.set("train.micro_batch", std::min(o.samples, o.micro_batch), where);
   config.set("train.statistics_every", std::int64_t{0}, where);
@@ -72,8 +73,8 @@ data::Config step_config(const Options& o) {
 
 void bench_step(const Options& o, const CommonOptions& common) {
   if (o.samples < 1 || o.steps < 1) throw UsageError("bench step: --samples and --steps must be at least 1");
-  CpuContext ctx(common.threads, precision(o.precision));
   const data::Config config = step_config(o);
+  CpuContext ctx(common.threads, precision(config));
   const fs::path vocabulary = fs::temp_directory_path() / fmt::format("galrec_bench_{}.model", static_cast<long>(getpid()));
   gal::Session session(ctx, config, gal::find_vocabulary(config, vocabulary));
   fs::remove(vocabulary);

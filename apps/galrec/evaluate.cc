@@ -17,7 +17,7 @@ struct Options {
   std::string run, data, mask, compare, ranks;
   std::vector<std::int64_t> ks;
   std::string phase = "both";
-  std::int64_t resamples = 1000;
+  std::int64_t resamples = 0;  // 0: the run's eval.bootstrap
 };
 
 std::vector<gal::Metric> metrics_at(const std::vector<std::int64_t>& ks) {
@@ -32,7 +32,8 @@ std::vector<gal::Metric> metrics_at(const std::vector<std::int64_t>& ks) {
 
 gal::RankingOptions options_of(const Options& o, const gal::Ranker& ranker) {
   data::Config config = ranker.config();
-  if (!o.mask.empty()) config.set("eval.mask_seen", o.mask, "command line: --mask-seen");
+  if (o.mask == "s3rec") config.set("compat.s3rec_mask", true, "command line: --mask-seen");
+  else if (!o.mask.empty()) config.set("eval.mask_seen", o.mask, "command line: --mask-seen");
   if (!o.ks.empty()) config.set("eval.k", o.ks, "command line: --k");
   return gal::ranking_options(config);
 }
@@ -53,9 +54,9 @@ void print(const gal::RankResult& result, const gal::RankingOptions& options, st
   for (const auto& i : intervals) fmt::print("  {:<9}{:.5f}   95 % interval {:.5f} to {:.5f}\n", i.metric.name(), i.value, i.low, i.high);
 }
 
-void print_comparison(const gal::RankResult& a, const gal::RankResult& b, const Options& o, const gal::RankingOptions& options) {
+void print_comparison(const gal::RankResult& a, const gal::RankResult& b, const Options& o, const gal::RankingOptions& options, std::int64_t resamples) {
   fmt::print("{} against {} on {}, paired over users:\n", o.run, o.compare, gal::phase_name(a.phase));
-  for (const auto& d : gal::paired_bootstrap(b, a, metrics_at(options.ks), {.resamples = o.resamples}))
+  for (const auto& d : gal::paired_bootstrap(b, a, metrics_at(options.ks), {.resamples = resamples}))
     fmt::print("  {:<9}{:.5f} - {:.5f} = {:+.5f}   95 % interval {:+.5f} to {:+.5f}   p = {:.3f}\n", d.metric.name(), d.b, d.a, d.b - d.a, d.low, d.high, d.p_value);
 }
 
@@ -64,12 +65,13 @@ void evaluate(const Options& o, const CommonOptions& common) {
   const auto ranker = gal::Ranker::open(ctx, o.run, o.data);
   const auto other = o.compare.empty() ? nullptr : gal::Ranker::open(ctx, o.compare, o.data);
   const auto options = options_of(o, *ranker);
+  const std::int64_t resamples = o.resamples > 0 ? o.resamples : ranker->config().get_int("eval.bootstrap");
   for (const auto phase : {data::Phase::kValid, data::Phase::kTest}) {
     if (o.phase != "both" && o.phase != gal::phase_name(phase)) continue;
     const auto result = rank(ctx, *ranker, phase, options, common.quiet);
-    print(result, options, o.resamples);
+    print(result, options, resamples);
     if (!o.ranks.empty()) gal::write_ranks(fmt::format("{}_{}.tsv", o.ranks, gal::phase_name(phase)), result);
-    if (other) print_comparison(result, rank(ctx, *other, phase, options, common.quiet), o, options);
+    if (other) print_comparison(result, rank(ctx, *other, phase, options, common.quiet), o, options, resamples);
   }
 }
 
@@ -78,14 +80,14 @@ void evaluate(const Options& o, const CommonOptions& common) {
 void add_evaluate(CLI::App& app, const CommonOptions& common) {
   auto o = std::make_shared<Options>();
   auto* c = app.add_subcommand("evaluate", "Rank the whole catalogue for every user: HR@K, NDCG@K, MRR with bootstrap intervals");
-  c->add_option("run", o->run, "run folder of pretrain or train")->required();
+  c->add_option("run", o->run, "run folder of pretrain or train, or a trained SASRec in S3-Rec's names (config.json, model.safetensors; with --data)")->required();
   c->add_option("--data", o->data, "data set folder, where it is not where it was");
   c->add_option("--phase", o->phase, "valid, test or both")->capture_default_str()->check(CLI::IsMember({"valid", "test", "both"}));
   c->add_option("--k", o->ks, "cut-offs, for example --k 5,10,20 (default: the run's eval.k)")->delimiter(',');
-  c->add_option("--mask-seen", o->mask, "none, all or all_but_target (default: the run's eval.mask_seen)");
+  c->add_option("--mask-seen", o->mask, "none, all, all_but_target or s3rec (default: the run's eval.mask_seen)");
   c->add_option("--compare", o->compare, "another run folder: paired bootstrap of the differences");
   c->add_option("--ranks", o->ranks, "write every user's rank to PREFIX_valid.tsv and PREFIX_test.tsv");
-  c->add_option("--resamples", o->resamples, "bootstrap resamples")->capture_default_str()->check(CLI::PositiveNumber);
+  c->add_option("--resamples", o->resamples, "bootstrap resamples (default: the run's eval.bootstrap)")->check(CLI::PositiveNumber);
   c->footer("Example:\n  galrec evaluate runs/quickstart/gal_lightgcn --compare runs/quickstart/gal_lightgcn_without --k 5,10,20");
   c->callback([o, &common] { evaluate(*o, common); });
 }

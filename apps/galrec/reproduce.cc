@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 
 struct Options {
   RunArguments run;
-  std::string dataset, rows = "lightgcn,gal_lightgcn_without,gal_lightgcn", preset = "nano", precision = "fp32";
+  std::string dataset, rows = "lightgcn,gal_lightgcn_without,gal_lightgcn", preset = "nano";
 };
 
 // A row is a model trained by itself, or the language model over the vectors of another row or of a file.
@@ -74,7 +74,7 @@ std::vector<std::string> split_names(const std::string& text) {
 
 class Reproduction {
  public:
-  Reproduction(const Options& options, const CommonOptions& common) : o_(options), common_(common), ctx_(common.threads, precision(options.precision)) {}
+  Reproduction(const Options& options, const CommonOptions& common) : o_(options), common_(common), ctx_(common.threads) {}
 
   /// Trains a row unless its result is there; rows it depends on come first.
   void ensure(const Row& row) {
@@ -116,6 +116,7 @@ class Reproduction {
     const data::Dataset dataset = data::Dataset::load(require_data(config));
     const data::Split split = gal::make_split(dataset, config);
     const auto model = gal::make_recommender(ctx_, row.recommender, split, config, seed);
+    ctx_.set_gemm_precision(GemmPrecision::kFull);
     data::RunFolder run(folder(row), config, run_info(common_, ctx_, seed), data::RunMode::kNewOrResume);
     const auto log = data::make_logger(run.log_path(), common_.quiet);
     gal::pretrain(ctx_, *model, split, gal::pretrain_options(config), run, *log, data::choose_progress_style(common_.quiet));
@@ -131,6 +132,7 @@ class Reproduction {
     apply_known(config, o_.run.overrides);
     if (!row.graph_aware)
       for (const char* key : {"loss.l1", "loss.l2", "loss.l3"}) config.set(key, 0.0, "row " + row.name);
+    ctx_.set_gemm_precision(precision(config));
     data::RunFolder run(folder(row), config, run_info(common_, ctx_, static_cast<std::uint64_t>(config.get_int("run.seed"))), data::RunMode::kNewOrResume);
     const auto log = data::make_logger(run.log_path(), common_.quiet);
     const auto result = train_model(ctx_, config, run, *log, data::choose_progress_style(common_.quiet), 0);
@@ -167,7 +169,6 @@ void add_reproduce(CLI::App& app, const CommonOptions& common) {
   c->add_option("--rows", o->rows, "comma-separated: " + rows)->capture_default_str();
   c->add_option("--preset", o->preset, "of the language model rows")->capture_default_str();
   c->add_option("--out", o->run.out, "folder for the runs and the table (table.md, table.csv, table.json)")->required();
-  c->add_option("--precision", o->precision, "fp32 or bf16 matrix products")->capture_default_str();
   c->add_option("--seed", o->run.seed, "sets run.seed of every row")->check(CLI::NonNegativeNumber);
   c->add_option("--device", o->run.device, "cpu or cuda")->capture_default_str();
   c->add_option("key=value", o->run.overrides, "configuration keys for the rows that know them");

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -9,6 +10,7 @@
 
 #include "apps/galrec/commands.h"
 #include "data/memory.h"
+#include "data/nearest_name.h"
 #include "kernels/common/check.h"
 
 namespace galrec::apps {
@@ -28,6 +30,15 @@ std::string join(int argc, const char* const* argv) {
 int fail(const std::string& message, int code) {
   fmt::print(stderr, "galrec: {}\n", message);
   return code;
+}
+
+// CLI11 says only that a subcommand is required; a mistyped one deserves its neighbour's name.
+std::string unknown_command(const CLI::App& app, int argc, const char* const* argv) {
+  std::vector<std::string> names;
+  for (const auto* command : app.get_subcommands([](const CLI::App*) { return true; })) names.push_back(command->get_name());
+  if (argc < 2 || argv[1][0] == '-' || std::find(names.begin(), names.end(), argv[1]) != names.end()) return "";
+  const auto nearest = data::nearest_name(argv[1], names);
+  return fmt::format("unknown command '{}'{}; galrec --help lists them", argv[1], nearest ? fmt::format("; did you mean '{}'?", *nearest) : "");
 }
 
 }  // namespace
@@ -58,6 +69,7 @@ int run(int argc, const char* const* argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);  // --help
+    if (const auto message = unknown_command(app, argc, argv); !message.empty()) return fail(message, 2);
     app.exit(e, std::cerr, std::cerr);
     return 2;
   } catch (const Error& e) {

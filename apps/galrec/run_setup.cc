@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "kernels/common/check.h"
+#include "kernels/gemm/gemm.h"
 
 #ifndef GALREC_COMMIT
 #define GALREC_COMMIT "unknown"
@@ -21,10 +22,10 @@ void add_run_options(CLI::App& command, RunArguments& a) {
   command.add_option("key=value", a.overrides, "configuration keys; --dry-run lists them all with their help");
 }
 
-GemmPrecision precision(const std::string& name) {
-  if (name == "fp32") return GemmPrecision::kFull;
-  if (name == "bf16") return GemmPrecision::kBf16;
-  throw UsageError(fmt::format("--precision {}: expected fp32 or bf16", name));
+GemmPrecision precision(const data::Config& config) {
+  if (config.get_string("run.precision") == "fp32") return GemmPrecision::kFull;
+  if (!gemm_has_bf16()) fmt::print(stderr, "bf16: this processor has no bf16 products; fp32 is used instead\n");
+  return GemmPrecision::kBf16;
 }
 
 void require_device(const std::string& device) {

@@ -34,8 +34,8 @@ std::string require_data(const data::Config& config);
 data::RunInfo run_info(const CommonOptions& common, const CpuContext& ctx, std::uint64_t seed);
 data::RunMode run_mode(const RunArguments& arguments);
 
-/// "fp32" or "bf16"; UsageError otherwise.
-GemmPrecision precision(const std::string& name);
+/// run.precision; says so on stderr where the processor has no bf16 products and full precision is used instead.
+GemmPrecision precision(const data::Config& config);
 
 /// UsageError where this build or machine lacks the device, saying what is missing.
 void require_device(const std::string& device);

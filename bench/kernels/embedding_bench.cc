@@ -21,15 +21,20 @@ const bool registered = [] {
     const std::string shape = "/" + std::to_string(n) + "x" + std::to_string(cols) + "_of_" + std::to_string(rows);
     const bench::Shape matrix{n, cols}, table{rows, cols};
     bench::add("embedding_forward" + shape, {matrix, table}, 8 * n * cols, n * cols, [ids](CpuContext& ctx, auto& o) {
-      embedding_forward<bench::ElementOf<decltype(o)>>(ctx, o.matrix(0), o.matrix(1), view_of(ids), Accumulate::kOverwrite);
+      embedding_forward<bench::ElementOf<decltype(o)>>(ctx, o.matrix(0), o.matrix(1), view_of(ids),
+                                                       Accumulate::kOverwrite);
     });
     // Read dy, read and write each looked-up row once (here: about half of the positions are rows of their own).
-    bench::add("embedding_backward_add" + shape, {table, matrix}, 8 * n * cols, n * cols, [ids](CpuContext& ctx, auto& o) {
-      embedding_backward<bench::ElementOf<decltype(o)>>(ctx, o.matrix(0), o.matrix(1), view_of(ids), Accumulate::kAdd);
-    });
-    bench::add("embedding_backward_overwrite" + shape, {table, matrix}, 4 * (n + rows) * cols, n * cols, [ids](CpuContext& ctx, auto& o) {
-      embedding_backward<bench::ElementOf<decltype(o)>>(ctx, o.matrix(0), o.matrix(1), view_of(ids), Accumulate::kOverwrite);
-    });
+    bench::add("embedding_backward_add" + shape, {table, matrix}, 8 * n * cols, n * cols,
+               [ids](CpuContext& ctx, auto& o) {
+                 embedding_backward<bench::ElementOf<decltype(o)>>(ctx, o.matrix(0), o.matrix(1), view_of(ids),
+                                                                   Accumulate::kAdd);
+               });
+    bench::add("embedding_backward_overwrite" + shape, {table, matrix}, 4 * (n + rows) * cols, n * cols,
+               [ids](CpuContext& ctx, auto& o) {
+                 embedding_backward<bench::ElementOf<decltype(o)>>(ctx, o.matrix(0), o.matrix(1), view_of(ids),
+                                                                   Accumulate::kOverwrite);
+               });
   }
   return true;
 }();

@@ -17,16 +17,17 @@ const bool registered = [] {
       bench::add("layer_norm_forward" + form, {matrix, matrix, column, column, matrix, matrix, row, row}, 16 * n, n,
                  [options](CpuContext& ctx, auto& o) {
                    using T = bench::ElementOf<decltype(o)>;
-                   layer_norm_forward<T>(ctx, o.matrix(0), o.matrix(1), o.vector(2), o.vector(3), o.matrix(4), o.matrix(5),
-                                         o.vector(6), o.vector(7), options);
+                   layer_norm_forward<T>(ctx, o.matrix(0), o.matrix(1), o.vector(2), o.vector(3), o.matrix(4),
+                                         o.matrix(5), o.vector(6), o.vector(7), options);
                  });
       // dx, dresidual, dy, sum, weight, mean, rstd, dweight, dbias
-      bench::add("layer_norm_backward" + form, {matrix, matrix, matrix, matrix, row, column, column, row, row}, 16 * n, n,
-                 [options](CpuContext& ctx, auto& o) {
+      bench::add("layer_norm_backward" + form, {matrix, matrix, matrix, matrix, row, column, column, row, row}, 16 * n,
+                 n, [options](CpuContext& ctx, auto& o) {
                    using T = bench::ElementOf<decltype(o)>;
                    constexpr auto kSet = Accumulate::kOverwrite;
-                   layer_norm_backward<T>(ctx, o.matrix(0), o.matrix(1), o.vector(7), o.vector(8), o.matrix(2), {}, o.matrix(3),
-                                          o.vector(4), o.vector(5), o.vector(6), options, kSet, kSet, kSet);
+                   layer_norm_backward<T>(ctx, o.matrix(0), o.matrix(1), o.vector(7), o.vector(8), o.matrix(2), {},
+                                          o.matrix(3), o.vector(4), o.vector(5), o.vector(6), options, kSet, kSet,
+                                          kSet);
                  });
     }
   }

@@ -21,15 +21,16 @@ const bool registered = [] {
       bench::add("rms_norm_forward" + form, {matrix, matrix, column, matrix, matrix, row}, 16 * n, n,
                  [options](CpuContext& ctx, auto& o) {
                    using T = bench::ElementOf<decltype(o)>;
-                   rms_norm_forward<T>(ctx, o.matrix(0), o.matrix(1), o.vector(2), o.matrix(3), o.matrix(4), o.vector(5), options);
+                   rms_norm_forward<T>(ctx, o.matrix(0), o.matrix(1), o.vector(2), o.matrix(3), o.matrix(4),
+                                       o.vector(5), options);
                  });
       // dx, dy, dsum = dresidual, sum, weight, rstd, dweight
       bench::add("rms_norm_backward" + form, {matrix, matrix, matrix, matrix, row, column, row}, 20 * n, n,
                  [options](CpuContext& ctx, auto& o) {
                    using T = bench::ElementOf<decltype(o)>;
                    constexpr auto kSet = Accumulate::kOverwrite;
-                   rms_norm_backward<T>(ctx, o.matrix(0), o.matrix(2), o.vector(6), o.matrix(1), o.matrix(2), o.matrix(3),
-                                        o.vector(4), o.vector(5), options, kSet, kSet, kSet);
+                   rms_norm_backward<T>(ctx, o.matrix(0), o.matrix(2), o.vector(6), o.matrix(1), o.matrix(2),
+                                        o.matrix(3), o.vector(4), o.vector(5), options, kSet, kSet, kSet);
                  });
     }
   }

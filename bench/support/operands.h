@@ -1,6 +1,7 @@
 #pragma once
-// What the benchmarks of memory-bound kernels share: operands that rotate past the cache, a check of float against double
-// before anything is timed, and the share of what a plain parallel copy of as many bytes reaches in the same process.
+// What the benchmarks of memory-bound kernels share: operands that rotate past the cache, a check of float against
+// double before anything is timed, and the share of what a plain parallel copy of as many bytes reaches in the same
+// process.
 
 #include <benchmark/benchmark.h>
 
@@ -76,8 +77,8 @@ inline double copy_bandwidth(int threads, std::int64_t bytes) {
   return static_cast<double>(8 * n) / seconds[seconds.size() / 2];
 }
 
-/// Registers `name/threads:1|2`. `op(ctx, operands)` runs the kernel on the current set for Operands<float> or <double>.
-/// `bytes`: least number of bytes moved for float; `elements`: for the rate of elements.
+/// Registers `name/threads:1|2`. `op(ctx, operands)` runs the kernel on the current set for Operands<float> or
+/// <double>. `bytes`: least number of bytes moved for float; `elements`: for the rate of elements.
 template <class Op>
 void add(const std::string& name, std::vector<Shape> shapes, std::int64_t bytes, std::int64_t elements, Op op) {
   for (int threads : {1, 2}) {
@@ -94,7 +95,8 @@ void add(const std::string& name, std::vector<Shape> shapes, std::int64_t bytes,
             largest = std::max(largest, std::abs(exact.data(i)[e]));
             error = std::max(error, std::abs(exact.data(i)[e] - single.data(i)[e]));
           }
-          if (!(error <= 1e-4 * largest)) return state.SkipWithError(("wrong result in operand " + std::to_string(i)).c_str());
+          if (!(error <= 1e-4 * largest))
+            return state.SkipWithError(("wrong result in operand " + std::to_string(i)).c_str());
         }
       }
       std::int64_t footprint = 0;
@@ -114,10 +116,14 @@ void add(const std::string& name, std::vector<Shape> shapes, std::int64_t bytes,
       const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
       using benchmark::Counter;
       state.counters["B/s"] = Counter(static_cast<double>(bytes), Counter::kIsIterationInvariantRate, Counter::kIs1000);
-      state.counters["elem/s"] = Counter(static_cast<double>(elements), Counter::kIsIterationInvariantRate, Counter::kIs1000);
-      state.counters["of_copy"] = static_cast<double>(bytes) * static_cast<double>(state.iterations()) / elapsed.count() / copy;
+      state.counters["elem/s"] =
+          Counter(static_cast<double>(elements), Counter::kIsIterationInvariantRate, Counter::kIs1000);
+      state.counters["of_copy"] =
+          static_cast<double>(bytes) * static_cast<double>(state.iterations()) / elapsed.count() / copy;
     };
-    benchmark::RegisterBenchmark((name + "/threads:" + std::to_string(threads)).c_str(), run)->UseRealTime()->MinTime(0.1);
+    benchmark::RegisterBenchmark((name + "/threads:" + std::to_string(threads)).c_str(), run)
+        ->UseRealTime()
+        ->MinTime(0.1);
   }
 }
 

@@ -15,7 +15,7 @@ struct RunResult {
   std::string model;            // "lightgcn", "sasrec", "gal"
   std::int64_t best_epoch = 0;  // chosen on validation data
   std::int64_t epochs = 0;      // trained in all
-  double train_seconds = 0;     // in steps, over all calls
+  double train_seconds = 0;     // in steps (of the last call, where a run was resumed)
   nlohmann::ordered_json valid = {}, test = {};  // RankResult::to_json: "HR@10": …, …
 
   double value(const char* phase, const std::string& metric) const;

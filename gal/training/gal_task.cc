@@ -54,6 +54,7 @@ GalTask::GalTask(CpuContext& ctx, const TrainerParts& parts)
     momentum_ = std::make_unique<MomentumEncoder<float>>(parts_.model);
     optimizer_.track_average(momentum_->parameters());
   }
+  identity_ = make_identity();
 }
 
 void GalTask::begin_epoch(std::int64_t epoch) {
@@ -93,7 +94,8 @@ void GalTask::micro_batch(const StepPlan& plan, std::int64_t first, std::int64_t
   if (statistics) {
     const HopStatistics s = hop_statistics(result, *queues_, batch_, parts_.builder.sampler());
     Figures figures;
-    for (int t = 0; t < kTerms; ++t) figures.emplace_back(fmt::format("alignment_{}", term_name(static_cast<Term>(t))), s.alignment[static_cast<std::size_t>(t)]);
+    for (int t = 0; t < kTerms; ++t)
+      figures.emplace_back(fmt::format("alignment_{}", term_name(static_cast<Term>(t))), s.alignment[static_cast<std::size_t>(t)]);
     for (const auto hop : data::kAllHops)
       figures.emplace_back(fmt::format("uniformity_{}", data::hop_name(hop)), s.uniformity[static_cast<std::size_t>(hop)]);
     figures.insert(figures.end(), {{"queue_fill", s.queue_fill},
@@ -113,7 +115,8 @@ void GalTask::add_figures(const StepResult<float>& result, std::int64_t count, A
   Figures figures{{"loss", static_cast<double>(result.loss.value()(0, 0))}, {"L0", result.l0}};
   if (queues_) {
     const auto add = [&](const char* prefix, const std::array<double, kTerms>& values) {
-      for (int t = 0; t < kTerms; ++t) figures.emplace_back(prefix + std::string(term_name(static_cast<Term>(t))), values[static_cast<std::size_t>(t)]);
+      for (int t = 0; t < kTerms; ++t)
+        figures.emplace_back(prefix + std::string(term_name(static_cast<Term>(t))), values[static_cast<std::size_t>(t)]);
     };
     add("", result.nce);
     add("accuracy_", result.accuracy);
@@ -174,7 +177,7 @@ Validation GalTask::validate() {
   return {.score = mean_metric(parts_.train.metric, result.ranks), .figures = result.to_json(parts_.ranking.ks)};
 }
 
-nlohmann::ordered_json GalTask::identity() const {
+nlohmann::ordered_json GalTask::make_identity() const {
   const auto& dataset = parts_.split.dataset();
   Fingerprint sequences, vectors;
   for (data::UserId u = 0; u < dataset.num_users(); ++u) {

@@ -42,11 +42,12 @@ class GalTask : public TrainingTask {
   void begin_epoch(std::int64_t epoch) override;
   Figures step(const StepPlan& plan) override;
   Validation validate() override;
-  nlohmann::ordered_json identity() const override;
+  nlohmann::ordered_json identity() const override { return identity_; }
   void save(const std::filesystem::path& folder) const override;
   void load(const std::filesystem::path& folder) override;
 
  private:
+  nlohmann::ordered_json make_identity() const;
   void micro_batch(const StepPlan& plan, std::int64_t first, std::int64_t count, bool statistics, Averages& means);
   void add_figures(const StepResult<float>& result, std::int64_t count, Averages& means) const;
   void require_finite(const StepResult<float>& result, const StepPlan& plan, std::int64_t first) const;
@@ -66,6 +67,7 @@ class GalTask : public TrainingTask {
   autograd::Tape<float> key_tape_;                    // only where keys must live beside the step's own tape
   HopBatch batch_;
   std::vector<TrainSample> samples_;                  // of the epoch, in order
+  nlohmann::ordered_json identity_;
 };
 
 }  // namespace galrec::gal

@@ -3,6 +3,7 @@
 #include "data/atomic_file.h"
 #include "data/memory.h"
 #include "gal/evaluation/model_ranking.h"
+#include "gal/evaluation/result_file.h"
 
 namespace galrec::gal {
 
@@ -40,12 +41,6 @@ void Trainer::finish(TrainResult& result) {
   const TrainingState& state = result.loop.state;
   load_model(data::find_checkpoint(run_.path(), "best"), parts_.model);
   log_.info("best epoch {} of {} ({} {:.4f} on validation)", state.best_epoch, state.epoch, parts_.train.metric.name(), state.best_score);
-  nlohmann::ordered_json summary = {{"best_epoch", state.best_epoch},
-                                    {"best_step", state.best_step},
-                                    {"epochs", state.epoch},
-                                    {"steps", state.step},
-                                    {"selected_by", parts_.train.metric.name()},
-                                    {"ended_by", state.ending == Ending::kPatience ? "patience" : "epochs"}};
   for (const data::Phase phase : {data::Phase::kValid, data::Phase::kTest}) {
     const auto users = static_cast<std::int64_t>(parts_.split.users_with_target(phase).size());
     data::Progress progress(fmt::format("rank {}", phase_name(phase)), "users", users, {.style = style_});
@@ -55,11 +50,10 @@ void Trainer::finish(TrainResult& result) {
     progress.finish();
     log_.info("{:<5}  {}  ({} tied{})", phase_name(phase), ranks.metrics(parts_.ranking.ks).to_text(), ranks.tied_users(),
               ranks.masked_targets > 0 ? fmt::format(", {} masked targets", ranks.masked_targets) : "");
-    write_ranks(run_.path() / fmt::format("ranks_{}.tsv", phase_name(phase)), ranks);
-    summary[phase_name(phase)] = ranks.to_json(parts_.ranking.ks);
     (phase == data::Phase::kValid ? result.valid : result.test) = std::move(ranks);
   }
-  data::write_file(run_.path() / "result.json", summary.dump(2) + "\n");
+  write_result(run_.path(), {.model = "gal", .best_epoch = state.best_epoch, .epochs = state.epoch, .train_seconds = result.loop.step_seconds},
+               result.valid, result.test, parts_.ranking.ks);
 }
 
 TrainerParts trainer_parts(const data::Config& config, const data::Split& split, BatchBuilder& builder,

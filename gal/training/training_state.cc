@@ -16,10 +16,10 @@ constexpr std::pair<Ending, std::string_view> kEndings[] = {
 }  // namespace
 
 void Averages::add(const Figures& figures, std::int64_t samples) {
-  for (const auto& [name, value] : figures) {
-    auto entry = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.name == name; });
-    if (entry == entries_.end()) entry = entries_.insert(entry, {name, 0, 0});
-    entry->sum += value * static_cast<double>(samples);
+  for (const auto& figure : figures) {
+    auto entry = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.name == figure.first; });
+    if (entry == entries_.end()) entry = entries_.insert(entry, {figure.first, 0, 0});
+    entry->sum += figure.second * static_cast<double>(samples);
     entry->samples += samples;
   }
 }

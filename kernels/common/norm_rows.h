@@ -41,8 +41,8 @@ struct NormGradient {
                  "dx is dsum: it cannot be added to");
   }
 
-  /// Sends d (the gradient of columns [first, first + count) of row n of the norm's input; overwritten) on its two ways.
-  /// dsum is read before anything is written, so that either output may be dsum itself.
+  /// Sends d (the gradient of columns [first, first + count) of row n of the norm's input; overwritten) on its two
+  /// ways. dsum is read before anything is written, so that either output may be dsum itself.
   void send(std::int64_t n, std::int64_t first, std::int64_t count, T* d, RowMask<T>& mask) const {
     if (dsum) {
       const T* from = dsum.row(n) + first;

@@ -6,6 +6,7 @@
 
 #include "kernels/common/dropout.h"
 #include "kernels/common/parallel.h"
+#include "kernels/common/simd.h"
 #include "kernels/common/view.h"
 
 namespace galrec {
@@ -21,11 +22,11 @@ bool same_shape(const A& a, const B& b) {
   return a.rows() == b.rows() && a.cols() == b.cols();
 }
 
-/// Sum of f(i), i in [0, n), over 128 bytes of interleaved partial sums and then as a tree: vectorises, and the order of
-/// additions depends on n alone (a compiler's own reduction may peel for alignment).
+/// Sum of f(i), i in [0, n), over 128 bytes of interleaved partial sums and then as a tree: vectorises, and the order
+/// of additions depends on n alone (a compiler's own reduction may peel for alignment).
 template <class T, class F>
 T lane_sum(std::int64_t n, F&& f) {
-  constexpr int kLanes = 128 / sizeof(T);
+  constexpr int kLanes = 2 * simd::kLanes<T>;
   T lanes[kLanes] = {};
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
@@ -33,10 +34,11 @@ T lane_sum(std::int64_t n, F&& f) {
     for (int l = 0; l < kLanes; ++l) lanes[l] += f(i + l);
   }
   for (int l = 0; i + l < n; ++l) lanes[l] += f(i + l);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int l = 0; l < width; ++l) lanes[l] += lanes[l + width];
-  }
-  return lanes[0];
+  simd::Vec<T> low, high;
+  simd::load<T>(low, lanes);
+  simd::load<T>(high, lanes + simd::kLanes<T>);
+  low += high;
+  return simd::sum_lanes<T>(low);
 }
 
 /// Longest piece of a row that kernels hold in a stack buffer.
@@ -48,9 +50,9 @@ void for_row_segments(std::int64_t cols, F&& f) {
   for (std::int64_t first = 0; first < cols; first += kRowSegment) f(first, std::min(kRowSegment, cols - first));
 }
 
-/// Dropout multipliers of the rows of an (N, cols) matrix, regenerated for as many rows at a time as fit a stack buffer.
-/// Without dropout they are ones, so that loops need no second form. Rows are asked for in ascending order, each from
-/// one thread; `end_row` bounds what is generated ahead.
+/// Dropout multipliers of the rows of an (N, cols) matrix, regenerated for as many rows at a time as fit a stack
+/// buffer. Without dropout they are ones, so that loops need no second form. Rows are asked for in ascending order,
+/// each from one thread; `end_row` bounds what is generated ahead.
 template <class T>
 class RowMask {
  public:

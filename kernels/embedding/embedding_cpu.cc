@@ -23,8 +23,12 @@ void check_ids(View<const std::int32_t, 1> ids, std::int64_t rows) {
 
 // Id in the upper half, position in the lower.
 using Key = std::uint64_t;
-std::int64_t key_id(Key k) { return static_cast<std::int64_t>(k >> 32); }
-std::int64_t key_position(Key k) { return static_cast<std::int64_t>(k & 0xffffffffu); }
+std::int64_t key_id(Key k) {
+  return static_cast<std::int64_t>(k >> 32);
+}
+std::int64_t key_position(Key k) {
+  return static_cast<std::int64_t>(k & 0xffffffffu);
+}
 
 // Positions sorted by id, equal ids in position order: least-significant-digit radix sort on the id alone, which starts
 // in position order and is stable.
@@ -130,10 +134,10 @@ void embedding_backward(CpuContext& ctx, View<T, 2> dtable, ConstView<T, 2> dy, 
   });
 }
 
-#define GALREC_INSTANTIATE(T)                                                                                        \
-  template void embedding_forward<T>(CpuContext&, View<T, 2>, ConstView<T, 2>, View<const std::int32_t, 1>,          \
-                                     Accumulate);                                                                    \
-  template void embedding_backward<T>(CpuContext&, View<T, 2>, ConstView<T, 2>, View<const std::int32_t, 1>,         \
+#define GALREC_INSTANTIATE(T)                                                                                \
+  template void embedding_forward<T>(CpuContext&, View<T, 2>, ConstView<T, 2>, View<const std::int32_t, 1>,  \
+                                     Accumulate);                                                            \
+  template void embedding_backward<T>(CpuContext&, View<T, 2>, ConstView<T, 2>, View<const std::int32_t, 1>, \
                                       Accumulate);
 GALREC_INSTANTIATE(float)
 GALREC_INSTANTIATE(double)

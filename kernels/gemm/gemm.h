@@ -5,9 +5,10 @@
 // Shapes    c (M,N) | op(a) (M,K) | op(b) (K,N), each row-major with any row stride | bias, out (N)
 // Backward  y = x w^T (w is [out, in]):  dx = dy w | dw = dy^T x | dbias = column_sum(dy)
 // Saved and aliasing  nothing saved; c must not overlap a or b
-// Numerics and determinism  fp32 products go to oneDNN on fixed output tiles, each computed by one thread, so the bits
-//           do not depend on the thread count. GemmPrecision::kBf16 on the context rounds a and b to bf16 and
-//           accumulates in fp32 (float only). double: plain blocked loops, the oracle. No atomics.
+// Numerics and determinism  fp32 products go to oneDNN in output tiles and slabs of K that depend on the shape only, each
+//           computed by one thread and added in order, so the bits do not depend on the thread count.
+//           GemmPrecision::kBf16 on the context rounds a and b to bf16 and accumulates in fp32 (float only; full
+//           precision where the CPU has no bf16 products). double: plain blocked loops, the oracle. No atomics.
 // Launch    CPU: tiles over M and N in parallel; gemm_serial is for callers that are already inside a parallel loop
 // Reference BLAS GEMM; oneDNN (dnnl_sgemm)
 
@@ -35,6 +36,9 @@ void gemm(CpuContext& ctx,
 /// The same product on the calling thread only, always in full precision; for small matrices inside a parallel loop.
 template <class T>
 void gemm_serial(View<T, 2> c, ConstView<T, 2> a, ConstView<T, 2> b, const GemmOptions& options = {});
+
+/// Whether GemmPrecision::kBf16 has any effect on this processor (it needs bf16 dot products); else fp32 is used.
+bool gemm_has_bf16();
 
 template <class T>
 void add_bias(CpuContext& ctx,

@@ -275,4 +275,6 @@ GALREC_INSTANTIATE(float)
 GALREC_INSTANTIATE(double)
 #undef GALREC_INSTANTIATE
 
+bool gemm_has_bf16() { return has_bf16_products(); }
+
 }  // namespace galrec

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "kernels/common/parallel.h"
+#include "kernels/common/row_max.h"
 #include "kernels/common/vec_math.h"
 #include "kernels/gemm/gemm.h"
 
@@ -64,9 +65,7 @@ struct Negatives {
   T sum = 0;
 
   void add(const T* scores, std::int64_t n) {
-    T largest = top;
-#pragma omp simd reduction(max : largest)
-    for (std::int64_t i = 0; i < n; ++i) largest = scores[i] > largest ? scores[i] : largest;
+    const T largest = row_max(scores, n, top);
     // A NaN or +inf score must reach the sum; with all of them masked there is nothing to add.
     const T shift = std::isinf(largest) && largest < 0 ? T(0) : largest;
     T added = 0;

@@ -31,7 +31,8 @@ void layer_norm_forward(CpuContext& ctx, View<T, 2> y, View<T, 2> sum, View<T, 1
       if (residual) add_residual_row<T>(n, sum, x, residual, mask);
       const T* s = residual ? sum.row(n) : x.row(n);
       const T centre = share * lane_sum<T>(cols, [s](std::int64_t c) { return s[c]; });
-      const T variance = share * lane_sum<T>(cols, [s, centre](std::int64_t c) { return (s[c] - centre) * (s[c] - centre); });
+      const T variance =
+          share * lane_sum<T>(cols, [s, centre](std::int64_t c) { return (s[c] - centre) * (s[c] - centre); });
       const T r = T(1) / std::sqrt(variance + eps);
       mean[n] = centre;
       rstd[n] = r;
@@ -52,8 +53,8 @@ void layer_norm_backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dresidual, V
   gradient.check(rows, cols);
   GALREC_CHECK(same_shape(dy, sum), "dy ({}, {}), sum ({}, {})", dy.rows(), dy.cols(), rows, cols);
   GALREC_CHECK(mean.extent(0) == rows && rstd.extent(0) == rows && weight.extent(0) == cols,
-               "mean ({}), rstd ({}), weight ({}), sum ({}, {})", mean.extent(0), rstd.extent(0), weight.extent(0), rows,
-               cols);
+               "mean ({}), rstd ({}), weight ({}), sum ({}, {})", mean.extent(0), rstd.extent(0), weight.extent(0),
+               rows, cols);
   GALREC_CHECK(!dweight || dweight.extent(0) == cols, "dweight ({}) for {} columns", dweight.extent(0), cols);
   GALREC_CHECK(!dbias || dbias.extent(0) == cols, "dbias ({}) for {} columns", dbias.extent(0), cols);
 
@@ -84,8 +85,7 @@ void layer_norm_backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dresidual, V
       }
       if (!gradient.wanted()) continue;
       const T mean_g = share * lane_sum<T>(cols, [g, w](std::int64_t c) { return g[c] * w[c]; });
-      const T mean_gh =
-          share * lane_sum<T>(cols, [=](std::int64_t c) { return (s[c] - centre) * r * (g[c] * w[c]); });
+      const T mean_gh = share * lane_sum<T>(cols, [=](std::int64_t c) { return (s[c] - centre) * r * (g[c] * w[c]); });
       for_row_segments(cols, [&](std::int64_t first, std::int64_t count) {
         T d[kRowSegment];
 #pragma omp simd
@@ -101,11 +101,11 @@ void layer_norm_backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dresidual, V
   if (dbias) sum_slabs<T>(ctx, dbias, bias_slabs, dweight_accumulate);
 }
 
-#define GALREC_INSTANTIATE(T)                                                                                         \
-  template void layer_norm_forward<T>(CpuContext&, View<T, 2>, View<T, 2>, View<T, 1>, View<T, 1>, ConstView<T, 2>,   \
-                                      ConstView<T, 2>, ConstView<T, 1>, ConstView<T, 1>, const LayerNormOptions&);    \
-  template void layer_norm_backward<T>(CpuContext&, View<T, 2>, View<T, 2>, View<T, 1>, View<T, 1>, ConstView<T, 2>,  \
-                                       ConstView<T, 2>, ConstView<T, 2>, ConstView<T, 1>, ConstView<T, 1>,            \
+#define GALREC_INSTANTIATE(T)                                                                                        \
+  template void layer_norm_forward<T>(CpuContext&, View<T, 2>, View<T, 2>, View<T, 1>, View<T, 1>, ConstView<T, 2>,  \
+                                      ConstView<T, 2>, ConstView<T, 1>, ConstView<T, 1>, const LayerNormOptions&);   \
+  template void layer_norm_backward<T>(CpuContext&, View<T, 2>, View<T, 2>, View<T, 1>, View<T, 1>, ConstView<T, 2>, \
+                                       ConstView<T, 2>, ConstView<T, 2>, ConstView<T, 1>, ConstView<T, 1>,           \
                                        ConstView<T, 1>, const LayerNormOptions&, Accumulate, Accumulate, Accumulate);
 GALREC_INSTANTIATE(float)
 GALREC_INSTANTIATE(double)

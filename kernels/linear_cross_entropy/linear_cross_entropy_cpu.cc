@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/common/parallel.h"
+#include "kernels/common/row_max.h"
 #include "kernels/common/vec_math.h"
 #include "kernels/gemm/gemm.h"
 
@@ -55,9 +56,7 @@ struct Problem {
 
 template <class T>
 T log_sum_exp(const T* row, std::int64_t n) {
-  T top = row[0];
-#pragma omp simd reduction(max : top)
-  for (std::int64_t i = 0; i < n; ++i) top = row[i] > top ? row[i] : top;
+  const T top = row_max(row, n, row[0]);
   T sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (std::int64_t i = 0; i < n; ++i) sum += vec::exp(row[i] - top);

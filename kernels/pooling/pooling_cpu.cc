@@ -12,9 +12,11 @@ constexpr double kEps = 1e-12;  // torch.nn.functional.normalize
 
 template <class A, class B>
 void check_segments(const A& segments, const B& rows, View<const std::int32_t, 1> cu) {
-  GALREC_CHECK(segments.cols() == rows.cols(), "({}, {}) and ({}, {})", segments.rows(), segments.cols(), rows.rows(), rows.cols());
+  GALREC_CHECK(segments.cols() == rows.cols(), "({}, {}) and ({}, {})", segments.rows(), segments.cols(), rows.rows(),
+               rows.cols());
   GALREC_CHECK(cu.extent(0) == segments.rows() + 1, "{} offsets for {} segments", cu.extent(0), segments.rows());
-  GALREC_CHECK(cu[0] == 0 && cu[segments.rows()] == rows.rows(), "segments [{}, {}) of {} rows", cu[0], cu[segments.rows()], rows.rows());
+  GALREC_CHECK(cu[0] == 0 && cu[segments.rows()] == rows.rows(), "segments [{}, {}) of {} rows", cu[0],
+               cu[segments.rows()], rows.rows());
   for (std::int64_t s = 0; s < segments.rows(); ++s) {
     GALREC_CHECK(cu[s] <= cu[s + 1], "segment {} is [{}, {})", s, cu[s], cu[s + 1]);
   }
@@ -32,21 +34,22 @@ template <class T>
 void segment_mean_forward(CpuContext& ctx, View<T, 2> y, ConstView<T, 2> x, View<const std::int32_t, 1> cu) {
   check_segments(y, x, cu);
   const std::int64_t cols = y.cols();
-  parallel_for(ctx, y.rows(), segment_grain<T>(y.rows(), x.rows(), cols), [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t s = begin; s < end; ++s) {
-      T* out = y.row(s);
-      std::fill_n(out, cols, T(0));
-      if (cu[s] == cu[s + 1]) continue;
-      for (std::int64_t n = cu[s]; n < cu[s + 1]; ++n) {
-        const T* from = x.row(n);
+  parallel_for(ctx, y.rows(), segment_grain<T>(y.rows(), x.rows(), cols),
+               [&](std::int64_t begin, std::int64_t end, int) {
+                 for (std::int64_t s = begin; s < end; ++s) {
+                   T* out = y.row(s);
+                   std::fill_n(out, cols, T(0));
+                   if (cu[s] == cu[s + 1]) continue;
+                   for (std::int64_t n = cu[s]; n < cu[s + 1]; ++n) {
+                     const T* from = x.row(n);
 #pragma omp simd
-        for (std::int64_t c = 0; c < cols; ++c) out[c] += from[c];
-      }
-      const T share = T(1) / static_cast<T>(cu[s + 1] - cu[s]);
+                     for (std::int64_t c = 0; c < cols; ++c) out[c] += from[c];
+                   }
+                   const T share = T(1) / static_cast<T>(cu[s + 1] - cu[s]);
 #pragma omp simd
-      for (std::int64_t c = 0; c < cols; ++c) out[c] *= share;
-    }
-  });
+                   for (std::int64_t c = 0; c < cols; ++c) out[c] *= share;
+                 }
+               });
 }
 
 template <class T>
@@ -54,22 +57,23 @@ void segment_mean_backward(CpuContext& ctx, View<T, 2> dx, ConstView<T, 2> dy, V
                            Accumulate accumulate) {
   check_segments(dy, dx, cu);
   const std::int64_t cols = dy.cols();
-  parallel_for(ctx, dy.rows(), segment_grain<T>(dy.rows(), dx.rows(), cols), [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t s = begin; s < end; ++s) {
-      const T* g = dy.row(s);
-      const T share = T(1) / static_cast<T>(cu[s + 1] - cu[s]);  // unused where the segment is empty
-      for (std::int64_t n = cu[s]; n < cu[s + 1]; ++n) {
-        T* out = dx.row(n);
-        if (accumulate == Accumulate::kAdd) {
+  parallel_for(ctx, dy.rows(), segment_grain<T>(dy.rows(), dx.rows(), cols),
+               [&](std::int64_t begin, std::int64_t end, int) {
+                 for (std::int64_t s = begin; s < end; ++s) {
+                   const T* g = dy.row(s);
+                   const T share = T(1) / static_cast<T>(cu[s + 1] - cu[s]);  // unused where the segment is empty
+                   for (std::int64_t n = cu[s]; n < cu[s + 1]; ++n) {
+                     T* out = dx.row(n);
+                     if (accumulate == Accumulate::kAdd) {
 #pragma omp simd
-          for (std::int64_t c = 0; c < cols; ++c) out[c] += share * g[c];
-        } else {
+                       for (std::int64_t c = 0; c < cols; ++c) out[c] += share * g[c];
+                     } else {
 #pragma omp simd
-          for (std::int64_t c = 0; c < cols; ++c) out[c] = share * g[c];
-        }
-      }
-    }
-  });
+                       for (std::int64_t c = 0; c < cols; ++c) out[c] = share * g[c];
+                     }
+                   }
+                 }
+               });
 }
 
 template <class T>
@@ -104,7 +108,8 @@ void l2_normalize_backward(CpuContext& ctx, View<T, 2> dx, ConstView<T, 2> dy, C
       T* out = dx.row(n);
       const T scale = T(1) / norm[n];
       // A row that was shorter than eps was divided by a constant.
-      const T along = norm[n] > static_cast<T>(kEps) ? lane_sum<T>(cols, [yn, g](std::int64_t c) { return yn[c] * g[c]; }) : T(0);
+      const T along =
+          norm[n] > static_cast<T>(kEps) ? lane_sum<T>(cols, [yn, g](std::int64_t c) { return yn[c] * g[c]; }) : T(0);
       if (accumulate == Accumulate::kAdd) {
 #pragma omp simd
         for (std::int64_t c = 0; c < cols; ++c) out[c] += (g[c] - yn[c] * along) * scale;
@@ -116,12 +121,12 @@ void l2_normalize_backward(CpuContext& ctx, View<T, 2> dx, ConstView<T, 2> dy, C
   });
 }
 
-#define GALREC_INSTANTIATE(T)                                                                                          \
-  template void segment_mean_forward<T>(CpuContext&, View<T, 2>, ConstView<T, 2>, View<const std::int32_t, 1>);        \
-  template void segment_mean_backward<T>(CpuContext&, View<T, 2>, ConstView<T, 2>, View<const std::int32_t, 1>,        \
-                                         Accumulate);                                                                  \
-  template void l2_normalize_forward<T>(CpuContext&, View<T, 2>, View<T, 1>, ConstView<T, 2>);                         \
-  template void l2_normalize_backward<T>(CpuContext&, View<T, 2>, ConstView<T, 2>, ConstView<T, 2>, ConstView<T, 1>,   \
+#define GALREC_INSTANTIATE(T)                                                                                        \
+  template void segment_mean_forward<T>(CpuContext&, View<T, 2>, ConstView<T, 2>, View<const std::int32_t, 1>);      \
+  template void segment_mean_backward<T>(CpuContext&, View<T, 2>, ConstView<T, 2>, View<const std::int32_t, 1>,      \
+                                         Accumulate);                                                                \
+  template void l2_normalize_forward<T>(CpuContext&, View<T, 2>, View<T, 1>, ConstView<T, 2>);                       \
+  template void l2_normalize_backward<T>(CpuContext&, View<T, 2>, ConstView<T, 2>, ConstView<T, 2>, ConstView<T, 1>, \
                                          Accumulate);
 GALREC_INSTANTIATE(float)
 GALREC_INSTANTIATE(double)

@@ -106,12 +106,12 @@ void half_squared_sum(CpuContext& ctx, View<T, 1> out, ConstView<T, 2> x) {
   out[0] = static_cast<T>(0.5 * sum);
 }
 
-#define GALREC_INSTANTIATE(T)                                                                                         \
-  template void ranking_loss_forward<T>(CpuContext&, View<T, 1>, View<T, 1>, View<T, 1>, ConstView<T, 2>,             \
-                                        ConstView<T, 2>, ConstView<T, 2>, RankingLossKind);                           \
-  template void ranking_loss_backward<T>(CpuContext&, View<T, 2>, View<T, 2>, View<T, 2>, double, ConstView<T, 2>,    \
-                                         ConstView<T, 2>, ConstView<T, 2>, ConstView<T, 1>, ConstView<T, 1>,          \
-                                         RankingLossKind, Accumulate);                                                \
+#define GALREC_INSTANTIATE(T)                                                                                      \
+  template void ranking_loss_forward<T>(CpuContext&, View<T, 1>, View<T, 1>, View<T, 1>, ConstView<T, 2>,          \
+                                        ConstView<T, 2>, ConstView<T, 2>, RankingLossKind);                        \
+  template void ranking_loss_backward<T>(CpuContext&, View<T, 2>, View<T, 2>, View<T, 2>, double, ConstView<T, 2>, \
+                                         ConstView<T, 2>, ConstView<T, 2>, ConstView<T, 1>, ConstView<T, 1>,       \
+                                         RankingLossKind, Accumulate);                                             \
   template void half_squared_sum<T>(CpuContext&, View<T, 1>, ConstView<T, 2>);
 GALREC_INSTANTIATE(float)
 GALREC_INSTANTIATE(double)

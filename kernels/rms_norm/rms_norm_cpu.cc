@@ -45,8 +45,8 @@ void rms_norm_backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dresidual, Vie
   const NormGradient<T> gradient{dx, dresidual, dsum, dx_accumulate, dresidual_accumulate};
   gradient.check(rows, cols);
   GALREC_CHECK(same_shape(dy, sum), "dy ({}, {}), sum ({}, {})", dy.rows(), dy.cols(), rows, cols);
-  GALREC_CHECK(rstd.extent(0) == rows && weight.extent(0) == cols, "rstd ({}), weight ({}), sum ({}, {})", rstd.extent(0),
-               weight.extent(0), rows, cols);
+  GALREC_CHECK(rstd.extent(0) == rows && weight.extent(0) == cols, "rstd ({}), weight ({}), sum ({}, {})",
+               rstd.extent(0), weight.extent(0), rows, cols);
   GALREC_CHECK(!dweight || dweight.extent(0) == cols, "dweight ({}) for {} columns", dweight.extent(0), cols);
 
   ScratchScope scratch(ctx.scratch());
@@ -66,7 +66,8 @@ void rms_norm_backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dresidual, Vie
         for (std::int64_t c = 0; c < cols; ++c) slab[c] += g[c] * (s[c] * r);
       }
       if (!gradient.wanted()) continue;
-      const T mean = lane_sum<T>(cols, [s, g, w](std::int64_t c) { return s[c] * (g[c] * w[c]); }) / static_cast<T>(cols);
+      const T mean =
+          lane_sum<T>(cols, [s, g, w](std::int64_t c) { return s[c] * (g[c] * w[c]); }) / static_cast<T>(cols);
       const T back = r * r * (r * mean);
       for_row_segments(cols, [&](std::int64_t first, std::int64_t count) {
         T d[kRowSegment];

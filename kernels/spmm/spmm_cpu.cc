@@ -10,7 +10,7 @@ namespace galrec {
 namespace {
 
 constexpr std::int64_t kBlockWork = 4096;  // rows plus edges of a block; fixed, so blocks do not know the threads
-constexpr std::int64_t kAhead = 8;         // neighbours whose rows are fetched in advance
+constexpr std::int64_t kAhead = 12;        // neighbours whose rows are fetched in advance
 
 // First row of block b: rows are cut where (rows + edges so far) pass b * kBlockWork.
 std::int64_t block_start(const std::int32_t* row_ptr, std::int64_t rows, std::int64_t b) {

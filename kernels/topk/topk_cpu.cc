@@ -1,10 +1,11 @@
 #include "kernels/topk/topk.h"
 
 #include <algorithm>
-#include <cmath>
+#include <functional>
 #include <limits>
 
 #include "kernels/common/parallel.h"
+#include "kernels/common/row_max.h"
 #include "kernels/gemm/gemm.h"
 
 namespace galrec {
@@ -54,7 +55,7 @@ void check_numbers(const T* row, std::int64_t n, std::int64_t query) {
   throw NumericalError(fmt::format("the score of item {} for query {} is not a number", first, query));
 }
 
-// Calls body(query, scores) for every query, with NaN, which no comparison prefers, for the items that are not
+// Calls body(query, scores, worker) for every query, with NaN, which no comparison prefers, for the items that are not
 // candidates.
 template <class T, class Body>
 void for_each_query(CpuContext& ctx, View<const T, 2> queries, View<const T, 2> items, View<const T, 1> bias,
@@ -71,7 +72,7 @@ void for_each_query(CpuContext& ctx, View<const T, 2> queries, View<const T, 2> 
     const auto scores = block.slice_rows(0, std::min(kQueryBlock, n - first));
     gemm(ctx, scores, queries.slice_rows(first, scores.rows()), items, {.b = Transpose::kYes});
     if (bias) add_bias(ctx, scores, bias);
-    parallel_for(ctx, scores.rows(), 1, [&](std::int64_t begin, std::int64_t end, int) {
+    parallel_for(ctx, scores.rows(), 1, [&](std::int64_t begin, std::int64_t end, int worker) {
       for (std::int64_t r = begin; r < end; ++r) {
         T* row = scores.row(r);
         const std::int64_t query = first + r;
@@ -83,46 +84,49 @@ void for_each_query(CpuContext& ctx, View<const T, 2> queries, View<const T, 2> 
           }
         }
         if (targets) row[targets[query]] = own;  // the target always is a candidate
-        body(query, static_cast<const T*>(row));
+        body(query, static_cast<const T*>(row), worker);
       }
     });
   }
 }
 
-// Whether any of row[0 .. n) is above the bar: one vectorised pass instead of n branches.
-template <class T>
-bool any_above(const T* row, std::int64_t n, T bar) {
-  std::int32_t above = 0;
-#pragma omp simd reduction(| : above)
-  for (std::int64_t i = 0; i < n; ++i) above |= row[i] > bar;
-  return above != 0;
-}
+constexpr std::int64_t kGroup = 64;  // scores whose maximum decides whether they are looked at one by one
 
-// The best k of row[0 .. v) in the order (score descending, index ascending); returns how many there are.
+// What one thread selects with: the largest score of each group of a row, those again to be partitioned, and
+// candidates.
 template <class T>
-std::int64_t select_best(const T* row, std::int64_t v, std::int32_t* best, std::int64_t k) {
-  const auto better = [row](std::int32_t a, std::int32_t b) { return row[a] > row[b] || (row[a] == row[b] && a < b); };
-  // A heap of the best so far with the worst on top. Items come in ascending order, so one that ties with the worst
-  // loses against it: once the heap is full, only a score above the worst one's matters.
-  std::int64_t size = 0, i = 0;
-  for (; i < v && size < k; ++i) {
-    if (row[i] != row[i]) continue;
-    best[size++] = static_cast<std::int32_t>(i);
-    std::push_heap(best, best + size, better);
+struct SelectScratch {
+  T *tops, *partitioned;
+  std::int32_t* candidates;
+};
+
+// Writes the best k of row[0 .. v) in the order (score descending, index ascending); returns how many there are.
+template <class T>
+std::int64_t select_best(const T* row, std::int64_t v, std::int32_t* best, std::int64_t k, const SelectScratch<T>& s) {
+  constexpr T kLowest = -std::numeric_limits<T>::infinity();
+  const std::int64_t groups = (v + kGroup - 1) / kGroup;
+  for (std::int64_t g = 0; g < groups; ++g) {
+    s.tops[g] = row_max(row + g * kGroup, std::min(kGroup, v - g * kGroup), kLowest);
   }
-  constexpr std::int64_t kStep = 256;
-  for (std::int64_t step = i; step < v && k > 0; step += kStep) {
-    const std::int64_t end = std::min(step + kStep, v);
-    if (!any_above(row + step, end - step, row[best[0]])) continue;
-    for (std::int64_t j = step; j < end; ++j) {
-      if (!(row[j] > row[best[0]])) continue;
-      std::pop_heap(best, best + k, better);
-      best[k - 1] = static_cast<std::int32_t>(j);
-      std::push_heap(best, best + k, better);
+  // The k-th largest of the groups' maxima: k scores are not below it, so neither is any of the best k.
+  T bar = kLowest;
+  if (k <= groups) {
+    std::copy_n(s.tops, groups, s.partitioned);
+    std::nth_element(s.partitioned, s.partitioned + (k - 1), s.partitioned + groups, std::greater<>());
+    bar = s.partitioned[k - 1];
+  }
+  std::int64_t found = 0;
+  for (std::int64_t g = 0; g < groups; ++g) {
+    if (s.tops[g] < bar) continue;
+    for (std::int64_t i = g * kGroup, end = std::min((g + 1) * kGroup, v); i < end; ++i) {
+      if (row[i] >= bar) s.candidates[found++] = static_cast<std::int32_t>(i);
     }
   }
-  std::sort_heap(best, best + size, better);
-  return size;
+  const auto better = [row](std::int32_t a, std::int32_t b) { return row[a] > row[b] || (row[a] == row[b] && a < b); };
+  const std::int64_t kept = std::min(found, k);
+  std::partial_sort(s.candidates, s.candidates + kept, s.candidates + found, better);
+  std::copy_n(s.candidates, kept, best);
+  return kept;
 }
 
 }  // namespace
@@ -133,10 +137,16 @@ void top_k(CpuContext& ctx, View<std::int32_t, 2> indices, View<T, 2> scores, Co
   const std::int64_t n = queries.rows(), k = indices.cols();
   GALREC_CHECK(indices.rows() == n && scores.rows() == n && scores.cols() == k,
                "indices ({}, {}), scores ({}, {}) for {} queries", indices.rows(), k, scores.rows(), scores.cols(), n);
-  for_each_query<T>(ctx, queries, items, bias, excluded, {}, [&](std::int64_t q, const T* row) {
+  if (k == 0) return;
+  const std::int64_t v = items.rows(), groups = (v + kGroup - 1) / kGroup;
+  ScratchScope scratch(ctx.scratch());
+  auto tops = scratch->matrix<T>(2 * ctx.threads(), groups);
+  auto candidates = scratch->matrix<std::int32_t>(ctx.threads(), v);
+  for_each_query<T>(ctx, queries, items, bias, excluded, {}, [&](std::int64_t q, const T* row, int worker) {
     std::int32_t* best = indices.row(q);
     T* out = scores.row(q);
-    const std::int64_t found = select_best(row, items.rows(), best, k);
+    const SelectScratch<T> mine{tops.row(2 * worker), tops.row(2 * worker + 1), candidates.row(worker)};
+    const std::int64_t found = select_best(row, v, best, k, mine);
     for (std::int64_t j = 0; j < found; ++j) out[j] = row[best[j]];
     std::fill(best + found, best + k, -1);
     std::fill(out + found, out + k, -std::numeric_limits<T>::infinity());
@@ -154,7 +164,7 @@ void target_rank(CpuContext& ctx, View<std::int32_t, 1> ranks, View<std::int32_t
   for (std::int64_t q = 0; q < n; ++q) {
     GALREC_CHECK(targets[q] >= 0 && targets[q] < v, "target {} of query {} is not one of {} items", targets[q], q, v);
   }
-  for_each_query<T>(ctx, queries, items, bias, excluded, targets, [&](std::int64_t q, const T* row) {
+  for_each_query<T>(ctx, queries, items, bias, excluded, targets, [&](std::int64_t q, const T* row, int) {
     const T mine = row[targets[q]];
     std::int32_t above = 0, equal = 0;
 #pragma omp simd reduction(+ : above, equal)

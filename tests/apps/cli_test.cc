@@ -109,8 +109,8 @@ TEST_F(Cli, MistakesInUsageExitWith2AndSayWhatWasExpected) {
     EXPECT_NE(outcome.err.find(part), std::string::npos) << outcome.err;
   };
   expect_usage({}, "subcommand");
-  expect_usage({"trian"}, "trian");
-  expect_usage({"train", "--data", path("data"), "--out", path("x"), "train.lerning_rate=1"}, "train.lr");
+  expect_usage({"trian"}, "did you mean 'train'?");
+  expect_usage({"train", "--data", path("data"), "--out", path("x"), "train.epoch=1"}, "did you mean 'train.epochs'?");
   expect_usage({"train", "--data", path("data"), "--out", path("x"), "train.lr=fast"}, "a number");
   expect_usage({"train", "--data", path("data"), "--out", path("x"), "--device", "cuda"}, "CUDA");
   expect_usage({"train", "--data", path("data")}, "--out");

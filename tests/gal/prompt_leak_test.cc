@@ -13,11 +13,11 @@ namespace {
 
 using data::Hop;
 
-constexpr std::int32_t kEpochs = 3;
+constexpr std::int32_t kEpochs = 2;
 
 /// Checks every prefix of every user under several epochs' draws; returns how many prompts it saw.
 std::int64_t check_all(const data::Split& split, std::string& problem) {
-  CpuContext ctx;
+  CpuContext ctx(1);
   const auto& dataset = split.dataset();
   const auto external = test::random_external(split, 2);
   const data::IdTokens ids(test::kTextRows, dataset.num_users(), dataset.num_items());

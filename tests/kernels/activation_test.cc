@@ -15,10 +15,14 @@ using test::Matrix;
 // The formulas of the contract, by the C library.
 double plain(ActivationKind kind, double x) {
   switch (kind) {
-    case ActivationKind::kIdentity: return x;
-    case ActivationKind::kRelu: return x > 0 ? x : 0;
-    case ActivationKind::kGeluTanh: return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case ActivationKind::kGeluErf: return x / 2 * (1 + std::erf(x / std::sqrt(2.0)));
+    case ActivationKind::kIdentity:
+      return x;
+    case ActivationKind::kRelu:
+      return x > 0 ? x : 0;
+    case ActivationKind::kGeluTanh:
+      return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case ActivationKind::kGeluErf:
+      return x / 2 * (1 + std::erf(x / std::sqrt(2.0)));
   }
   return NAN;
 }
@@ -30,8 +34,12 @@ struct Problem {
   std::vector<double> a, b, dy;
 
   Problem(std::int64_t n, std::int64_t c, ActivationKind f, double rate)
-      : rows(n), cols(c), kind(f), dropout{.rate = rate, .key = {.seed = 5, .step = 2, .stream = 9}},
-        a(test::random_normal<double>(n * c, 1, 2.0)), b(test::random_normal<double>(n * c, 2)),
+      : rows(n),
+        cols(c),
+        kind(f),
+        dropout{.rate = rate, .key = {.seed = 5, .step = 2, .stream = 9}},
+        a(test::random_normal<double>(n * c, 1, 2.0)),
+        b(test::random_normal<double>(n * c, 2)),
         dy(test::random_normal<double>(n * c, 3)) {}
 };
 
@@ -66,7 +74,8 @@ Gradients<T> backward(const Problem& p, bool gated, Accumulate accumulate = Accu
   }
   Gradients<T> out{da.values(), gated ? db.values() : std::vector<T>{}};
   if (add) {
-    for (auto* v : {&out.da, &out.db}) for (auto& e : *v) e -= T(0.5);
+    for (auto* v : {&out.da, &out.db})
+      for (auto& e : *v) e -= T(0.5);
   }
   return out;
 }
@@ -84,7 +93,8 @@ TEST_P(Activation, ForwardIsTheFormula) {
       const Problem p(rows, cols, kind(), rate());
       const auto mask = test::plain_mask(p.dropout, rows, cols);
       std::vector<double> expected;
-      for (std::size_t i = 0; i < p.a.size(); ++i) expected.push_back(plain(kind(), p.a[i]) * (gated() ? p.b[i] : 1.0) * mask[i]);
+      for (std::size_t i = 0; i < p.a.size(); ++i)
+        expected.push_back(plain(kind(), p.a[i]) * (gated() ? p.b[i] : 1.0) * mask[i]);
       const std::string what = std::to_string(rows) + "x" + std::to_string(cols);
       test::expect_close(forward<double>(p, gated()), expected, test::Tolerance<double>::kRelative, what);
       test::expect_close(forward<float>(p, gated()), expected, 1e-6, what + " float");
@@ -170,7 +180,8 @@ TEST(ActivationExtremes, LargeInputsAreTheirLimits) {
     activation_backward<float>(ctx, dx, dy, in, kind, {}, Accumulate::kOverwrite);
     for (std::int64_t i = 0; i < n; ++i) {
       const float expected = x[i] > 0 ? x[i] : 0.0f;
-      EXPECT_TRUE(std::abs(y.values()[i] - expected) <= 1e-6f * std::abs(expected) + 1e-15f) << x[i] << ": " << y.values()[i];
+      EXPECT_TRUE(std::abs(y.values()[i] - expected) <= 1e-6f * std::abs(expected) + 1e-15f)
+          << x[i] << ": " << y.values()[i];
       if (x[i] != 0) {
         EXPECT_TRUE(std::abs(dx.values()[i] - (x[i] > 0 ? 1.0f : 0.0f)) <= 1e-6f) << x[i] << ": " << dx.values()[i];
       }
@@ -180,7 +191,8 @@ TEST(ActivationExtremes, LargeInputsAreTheirLimits) {
 
 TEST(ActivationExtremes, NanStaysNan) {
   CpuContext ctx(1);
-  for (auto kind : {ActivationKind::kIdentity, ActivationKind::kRelu, ActivationKind::kGeluTanh, ActivationKind::kGeluErf}) {
+  for (auto kind :
+       {ActivationKind::kIdentity, ActivationKind::kRelu, ActivationKind::kGeluTanh, ActivationKind::kGeluErf}) {
     Matrix<float> x(1, 40), y(1, 40, std::vector<float>(40, 0.0f));  // x is poisoned
     activation_forward<float>(ctx, y, x, kind, {});
     for (float v : y.values()) EXPECT_TRUE(std::isnan(v));

@@ -13,7 +13,9 @@ namespace {
 using test::Matrix;
 using Ids = std::vector<std::int32_t>;
 
-View<const std::int32_t, 1> view(const Ids& ids) { return view_of(ids); }
+View<const std::int32_t, 1> view(const Ids& ids) {
+  return view_of(ids);
+}
 
 template <class T>
 std::vector<T> forward(const std::vector<double>& table, std::int64_t table_rows, std::int64_t cols, const Ids& ids,
@@ -85,7 +87,8 @@ TEST(Embedding, BackwardSumsInPositionOrder) {
       const auto dy = test::random_normal<double>(n * cols, 2);
       for (const auto& ids : {mixed_ids(n, rows, 3), Ids(n, rows - 1)}) {
         std::vector<float> expected(static_cast<std::size_t>(rows * cols), 0.0f);
-        for (std::int64_t i = 0; i < n * cols; ++i) expected[ids[i / cols] * cols + i % cols] += static_cast<float>(dy[i]);
+        for (std::int64_t i = 0; i < n * cols; ++i)
+          expected[ids[i / cols] * cols + i % cols] += static_cast<float>(dy[i]);
         for (int threads = 1; threads <= 4; ++threads) {
           test::expect_same_bits(backward<float>(dy, rows, cols, ids, threads), expected,
                                  std::to_string(rows) + "x" + std::to_string(cols));
@@ -130,7 +133,8 @@ TEST(EmbeddingErrors, IdsOutOfRangeAndShapesAreNamed) {
     const Ids bad = {0, 7, 2};
     embedding_forward<float>(ctx, y, table, view(bad), kSet);
   } catch (const CheckError& error) {
-    EXPECT_NE(std::string(error.what()).find("id 7 at position 1 of a table of 5 rows"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("id 7 at position 1 of a table of 5 rows"), std::string::npos)
+        << error.what();
   }
 }
 

@@ -19,10 +19,15 @@ struct Problem {
   std::vector<double> x, residual, weight, bias, dy, dsum;
 
   Problem(std::int64_t n, std::int64_t c, bool with_residual, double rate)
-      : rows(n), cols(c), has_residual(with_residual),
+      : rows(n),
+        cols(c),
+        has_residual(with_residual),
         options{.eps = 1e-5, .dropout = {.rate = rate, .key = {.seed = 11, .step = 3, .stream = 5}}},
-        x(test::random_normal<double>(n * c, 1)), residual(test::random_normal<double>(n * c, 2)),
-        weight(test::random_normal<double>(c, 3)), bias(test::random_normal<double>(c, 6)), dy(test::random_normal<double>(n * c, 4)),
+        x(test::random_normal<double>(n * c, 1)),
+        residual(test::random_normal<double>(n * c, 2)),
+        weight(test::random_normal<double>(c, 3)),
+        bias(test::random_normal<double>(c, 6)),
+        dy(test::random_normal<double>(n * c, 4)),
         dsum(test::random_normal<double>(n * c, 5)) {}
 };
 
@@ -35,7 +40,8 @@ template <class T>
 Forward<T> forward(const Problem& p, int threads = 2) {
   CpuContext ctx(threads);
   Matrix<T> x(p.rows, p.cols, p.x), residual(p.rows, p.cols, p.residual, 3), weight(1, p.cols, p.weight);
-  Matrix<T> bias(1, p.cols, p.bias), y(p.rows, p.cols, 7), sum(p.rows, p.cols, p.cols), mean(1, p.rows), rstd(1, p.rows);
+  Matrix<T> bias(1, p.cols, p.bias), y(p.rows, p.cols, 7), sum(p.rows, p.cols, p.cols), mean(1, p.rows),
+      rstd(1, p.rows);
   if (p.has_residual) {
     layer_norm_forward<T>(ctx, y, sum, mean, rstd, x, residual, weight, bias, p.options);
     return {y.values(), sum.values(), mean.values(), rstd.values()};
@@ -82,7 +88,8 @@ Backward<T> backward(const Problem& p, const Mode& mode, int threads = 2) {
   CpuContext ctx(threads);
   const auto f = forward<T>(p, threads);
   const std::int64_t size = p.rows * p.cols;
-  Matrix<T> sum(p.rows, p.cols, f.sum), mean(1, p.rows, f.mean), rstd(1, p.rows, f.rstd), weight(1, p.cols, p.weight), dy(p.rows, p.cols, p.dy, 1);
+  Matrix<T> sum(p.rows, p.cols, f.sum), mean(1, p.rows, f.mean), rstd(1, p.rows, f.rstd), weight(1, p.cols, p.weight),
+      dy(p.rows, p.cols, p.dy, 1);
   Matrix<T> dsum(p.rows, p.cols, p.dsum, 2);
   const auto start = [](Accumulate a, std::int64_t n) {
     return std::vector<T>(n, a == Accumulate::kAdd ? T(0.5) : std::numeric_limits<T>::quiet_NaN());
@@ -91,13 +98,15 @@ Backward<T> backward(const Problem& p, const Mode& mode, int threads = 2) {
   Matrix<T> dweight(1, p.cols, start(mode.dweight, p.cols)), dbias(1, p.cols, start(mode.dweight, p.cols));
   View<T, 2> to_residual = mode.alias ? dsum.view() : dresidual.view();
   if (!p.has_residual) to_residual = {};
-  layer_norm_backward<T>(ctx, dx, to_residual, dweight, dbias, dy, mode.with_dsum ? dsum.view() : View<T, 2>{}, sum, weight, mean,
-                         rstd, p.options, mode.dx, mode.dresidual, mode.dweight);
+  layer_norm_backward<T>(ctx, dx, to_residual, dweight, dbias, dy, mode.with_dsum ? dsum.view() : View<T, 2>{}, sum,
+                         weight, mean, rstd, p.options, mode.dx, mode.dresidual, mode.dweight);
   const auto strip = [](std::vector<T> v, Accumulate a) {
-    if (a == Accumulate::kAdd) for (auto& e : v) e -= T(0.5);
+    if (a == Accumulate::kAdd)
+      for (auto& e : v) e -= T(0.5);
     return v;
   };
-  Backward<T> out{strip(dx.values(), mode.dx), {}, strip(dweight.values(), mode.dweight), strip(dbias.values(), mode.dweight)};
+  Backward<T> out{
+      strip(dx.values(), mode.dx), {}, strip(dweight.values(), mode.dweight), strip(dbias.values(), mode.dweight)};
   if (p.has_residual) out.dresidual = mode.alias ? dsum.values() : strip(dresidual.values(), mode.dresidual);
   return out;
 }
@@ -185,7 +194,8 @@ TEST_P(LayerNorm, BitsDoNotDependOnThreads) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Forms, LayerNorm, testing::Values(std::tuple{false, 0.0}, std::tuple{true, 0.0}, std::tuple{true, 0.3}),
+INSTANTIATE_TEST_SUITE_P(Forms, LayerNorm,
+                         testing::Values(std::tuple{false, 0.0}, std::tuple{true, 0.0}, std::tuple{true, 0.3}),
                          [](const auto& info) {
                            return std::string(std::get<0>(info.param) ? "residual" : "alone") +
                                   (std::get<1>(info.param) > 0 ? "_dropout" : "");
@@ -224,12 +234,14 @@ TEST(LayerNormOptional, UnwantedGradientsMayBeEmpty) {
   const auto expected = backward<double>(p, {});
   const auto f = forward<double>(p);
   CpuContext ctx(1);
-  Matrix<double> sum(p.rows, p.cols, f.sum), mean(1, p.rows, f.mean), rstd(1, p.rows, f.rstd), weight(1, p.cols, p.weight), dy(p.rows, p.cols, p.dy);
+  Matrix<double> sum(p.rows, p.cols, f.sum), mean(1, p.rows, f.mean), rstd(1, p.rows, f.rstd),
+      weight(1, p.cols, p.weight), dy(p.rows, p.cols, p.dy);
   Matrix<double> dsum(p.rows, p.cols, p.dsum), dx(p.rows, p.cols), dresidual(p.rows, p.cols), dweight(1, p.cols);
   Matrix<double> dbias(1, p.cols);
   constexpr auto kSet = Accumulate::kOverwrite;
   layer_norm_backward<double>(ctx, dx, {}, {}, {}, dy, dsum, sum, weight, mean, rstd, p.options, kSet, kSet, kSet);
-  layer_norm_backward<double>(ctx, {}, dresidual, {}, {}, dy, dsum, sum, weight, mean, rstd, p.options, kSet, kSet, kSet);
+  layer_norm_backward<double>(ctx, {}, dresidual, {}, {}, dy, dsum, sum, weight, mean, rstd, p.options, kSet, kSet,
+                              kSet);
   layer_norm_backward<double>(ctx, {}, {}, dweight, {}, dy, dsum, sum, weight, mean, rstd, p.options, kSet, kSet, kSet);
   layer_norm_backward<double>(ctx, {}, {}, {}, dbias, dy, dsum, sum, weight, mean, rstd, p.options, kSet, kSet, kSet);
   test::expect_same_bits(dbias.values(), expected.dbias, "dbias");
@@ -251,18 +263,23 @@ TEST(LayerNormOptional, NoRowsClearTheWeightGradient) {
 
 TEST(LayerNormErrors, WrongShapesAreNamed) {
   CpuContext ctx(1);
-  Matrix<float> a(4, 8, std::vector<float>(32, 1.0f)), b(4, 7, std::vector<float>(28, 1.0f)), weight(1, 8), row(1, 4), y(4, 8);
+  Matrix<float> a(4, 8, std::vector<float>(32, 1.0f)), b(4, 7, std::vector<float>(28, 1.0f)), weight(1, 8), row(1, 4),
+      y(4, 8);
   EXPECT_THROW(layer_norm_forward<float>(ctx, y, {}, row, row, b, {}, weight, weight, {}), CheckError);
   EXPECT_THROW(layer_norm_forward<float>(ctx, y, y, row, row, a, b, weight, weight, {}), CheckError);
   EXPECT_THROW(layer_norm_forward<float>(ctx, y, {}, row, row, a, a, weight, weight, {}), CheckError);
   EXPECT_THROW(layer_norm_forward<float>(ctx, y, {}, weight, row, a, {}, weight, weight, {}), CheckError);
   EXPECT_THROW(layer_norm_forward<float>(ctx, y, {}, row, row, a, {}, weight, row, {}), CheckError);
-  EXPECT_THROW(layer_norm_forward<float>(ctx, y, {}, row, row, a, {}, weight, weight, {.dropout = {.rate = 0.5}}), CheckError);
-  constexpr auto kSet = Accumulate::kOverwrite;
-  EXPECT_THROW(layer_norm_backward<float>(ctx, b, {}, {}, {}, a, {}, a, weight, row, row, {}, kSet, kSet, kSet), CheckError);
-  EXPECT_THROW(layer_norm_backward<float>(ctx, {}, {}, {}, row, a, {}, a, weight, row, row, {}, kSet, kSet, kSet), CheckError);
-  EXPECT_THROW(layer_norm_backward<float>(ctx, {}, a, {}, {}, y, a, y, weight, row, row, {}, kSet, Accumulate::kAdd, kSet),
+  EXPECT_THROW(layer_norm_forward<float>(ctx, y, {}, row, row, a, {}, weight, weight, {.dropout = {.rate = 0.5}}),
                CheckError);
+  constexpr auto kSet = Accumulate::kOverwrite;
+  EXPECT_THROW(layer_norm_backward<float>(ctx, b, {}, {}, {}, a, {}, a, weight, row, row, {}, kSet, kSet, kSet),
+               CheckError);
+  EXPECT_THROW(layer_norm_backward<float>(ctx, {}, {}, {}, row, a, {}, a, weight, row, row, {}, kSet, kSet, kSet),
+               CheckError);
+  EXPECT_THROW(
+      layer_norm_backward<float>(ctx, {}, a, {}, {}, y, a, y, weight, row, row, {}, kSet, Accumulate::kAdd, kSet),
+      CheckError);
 }
 
 }  // namespace

@@ -22,7 +22,9 @@ Offsets ragged(std::int64_t segments) {
   return cu;
 }
 
-View<const std::int32_t, 1> view(const Offsets& cu) { return view_of(cu); }
+View<const std::int32_t, 1> view(const Offsets& cu) {
+  return view_of(cu);
+}
 
 template <class T>
 std::vector<T> mean_forward(const std::vector<double>& x, std::int64_t cols, const Offsets& cu, int threads = 2) {
@@ -38,10 +40,12 @@ std::vector<T> mean_backward(const std::vector<double>& dy, std::int64_t cols, c
   CpuContext ctx(threads);
   const bool add = accumulate == Accumulate::kAdd;
   Matrix<T> g(static_cast<std::int64_t>(cu.size()) - 1, cols, dy, 2);
-  Matrix<T> dx(cu.back(), cols, std::vector<T>(cu.back() * cols, add ? T(0.5) : std::numeric_limits<T>::quiet_NaN()), 4);
+  Matrix<T> dx(cu.back(), cols, std::vector<T>(cu.back() * cols, add ? T(0.5) : std::numeric_limits<T>::quiet_NaN()),
+               4);
   segment_mean_backward<T>(ctx, dx, g, view(cu), accumulate);
   auto out = dx.values();
-  if (add) for (auto& v : out) v -= T(0.5);
+  if (add)
+    for (auto& v : out) v -= T(0.5);
   return out;
 }
 
@@ -93,7 +97,8 @@ TEST(SegmentMean, BitsDoNotDependOnThreads) {
 TEST(SegmentMeanErrors, OffsetsMustCoverTheRowsInOrder) {
   CpuContext ctx(1);
   Matrix<float> x(6, 4, std::vector<float>(24, 1.0f)), y(2, 4), narrow(2, 3);
-  for (const Offsets& cu : {Offsets{0, 6}, Offsets{0, 3, 5}, Offsets{1, 3, 6}, Offsets{0, 7, 6}, Offsets{0, -1, 6}, Offsets{}}) {
+  for (const Offsets& cu :
+       {Offsets{0, 6}, Offsets{0, 3, 5}, Offsets{1, 3, 6}, Offsets{0, 7, 6}, Offsets{0, -1, 6}, Offsets{}}) {
     EXPECT_THROW(segment_mean_forward<float>(ctx, y, x, view(cu)), CheckError);
     EXPECT_THROW(segment_mean_backward<float>(ctx, x, y, view(cu), Accumulate::kAdd), CheckError);
   }
@@ -124,7 +129,8 @@ std::vector<T> unit_backward(const std::vector<double>& dy, const std::vector<do
   Matrix<T> dx(rows, cols, std::vector<T>(rows * cols, add ? T(0.5) : std::numeric_limits<T>::quiet_NaN()), 4);
   l2_normalize_backward<T>(ctx, dx, g, y, norm, accumulate);
   auto out = dx.values();
-  if (add) for (auto& v : out) v -= T(0.5);
+  if (add)
+    for (auto& v : out) v -= T(0.5);
   return out;
 }
 
@@ -168,7 +174,8 @@ TEST(L2Normalize, BackwardOfFloatIsThatOfDouble) {
   for (std::int64_t cols : test::hostile_extents()) {
     const auto x = test::random_normal<double>(33 * cols, 1), dy = test::random_normal<double>(33 * cols, 2);
     // Errors relative to |dy| / |x|: with one column the gradient itself is zero.
-    const auto expected = unit_backward<double>(dy, x, 33, cols), actual = test::convert<double>(unit_backward<float>(dy, x, 33, cols));
+    const auto expected = unit_backward<double>(dy, x, 33, cols),
+               actual = test::convert<double>(unit_backward<float>(dy, x, 33, cols));
     const auto norm = unit_forward<double>(x, 33, cols).norm;
     for (std::size_t i = 0; i < expected.size(); ++i) {
       const double scale = (std::abs(dy[i]) + 1) / norm[i / cols];
@@ -179,7 +186,8 @@ TEST(L2Normalize, BackwardOfFloatIsThatOfDouble) {
 
 TEST(L2Normalize, ShortRowsAreDividedByEps) {
   const std::int64_t cols = 4;
-  const std::vector<double> x = {0, 0, 0, 0, 3e-13, -4e-13, 0, 0, 3, 4, 0, 0}, dy = {1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4};
+  const std::vector<double> x = {0, 0, 0, 0, 3e-13, -4e-13, 0, 0, 3, 4, 0, 0},
+                            dy = {1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4};
   const auto f = unit_forward<double>(x, 3, cols);
   const auto dx = unit_backward<double>(dy, x, 3, cols);
   EXPECT_EQ(f.norm[0], 1e-12);

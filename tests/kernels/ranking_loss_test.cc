@@ -18,8 +18,12 @@ struct Problem {
   std::vector<double> x, p, n;
 
   Problem(std::int64_t r, std::int64_t c, RankingLossKind k, double scale = 1.0)
-      : rows(r), cols(c), kind(k), x(test::random_normal<double>(r * c, 1, scale / std::sqrt(static_cast<double>(c)))),
-        p(test::random_normal<double>(r * c, 2)), n(test::random_normal<double>(r * c, 3)) {}
+      : rows(r),
+        cols(c),
+        kind(k),
+        x(test::random_normal<double>(r * c, 1, scale / std::sqrt(static_cast<double>(c)))),
+        p(test::random_normal<double>(r * c, 2)),
+        n(test::random_normal<double>(r * c, 3)) {}
 };
 
 template <class T>
@@ -48,7 +52,8 @@ Forward<double> plain_forward(const Problem& q) {
     out.positive.push_back(up);
     out.negative.push_back(down);
     const auto sigmoid = [](double v) { return 1 / (1 + std::exp(-v)); };
-    total -= q.kind == RankingLossKind::kBpr ? std::log(sigmoid(up - down)) : std::log(sigmoid(up)) + std::log(1 - sigmoid(down));
+    total -= q.kind == RankingLossKind::kBpr ? std::log(sigmoid(up - down))
+                                             : std::log(sigmoid(up)) + std::log(1 - sigmoid(down));
   }
   out.loss.push_back(total / static_cast<double>(q.rows));
   return out;
@@ -73,7 +78,8 @@ Gradients<T> backward(const Problem& q, Accumulate accumulate = Accumulate::kOve
   ranking_loss_backward<T>(ctx, dx, dp, dn, kLossGradient, x, p, n, up, down, q.kind, accumulate);
   Gradients<T> out{dx.values(), dp.values(), dn.values()};
   if (add) {
-    for (auto* v : {&out.dx, &out.dp, &out.dn}) for (auto& e : *v) e -= T(0.5);
+    for (auto* v : {&out.dx, &out.dp, &out.dn})
+      for (auto& e : *v) e -= T(0.5);
   }
   return out;
 }
@@ -153,9 +159,12 @@ TEST_P(RankingLoss, WrongShapesAreNamed) {
   EXPECT_THROW(ranking_loss_forward<float>(ctx, loss, wrong, s, a, a, a, GetParam()), CheckError);
   EXPECT_THROW(ranking_loss_forward<float>(ctx, s, s, s, a, a, a, GetParam()), CheckError);
   const View<float, 2> none(nullptr, {0, 8});
-  EXPECT_THROW(ranking_loss_forward<float>(ctx, loss, View<float, 1>(nullptr, {0}), View<float, 1>(nullptr, {0}), none, none, none, GetParam()), CheckError);
+  EXPECT_THROW(ranking_loss_forward<float>(ctx, loss, View<float, 1>(nullptr, {0}), View<float, 1>(nullptr, {0}), none,
+                                           none, none, GetParam()),
+               CheckError);
   EXPECT_THROW(ranking_loss_backward<float>(ctx, y, b, y, 1, a, a, a, s, s, GetParam(), Accumulate::kAdd), CheckError);
-  EXPECT_THROW(ranking_loss_backward<float>(ctx, y, y, y, 1, a, a, a, s, wrong, GetParam(), Accumulate::kAdd), CheckError);
+  EXPECT_THROW(ranking_loss_backward<float>(ctx, y, y, y, 1, a, a, a, s, wrong, GetParam(), Accumulate::kAdd),
+               CheckError);
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, RankingLoss, testing::Values(RankingLossKind::kBpr, RankingLossKind::kBce),

@@ -19,10 +19,14 @@ struct Problem {
   std::vector<double> x, residual, weight, dy, dsum;
 
   Problem(std::int64_t n, std::int64_t c, bool with_residual, double rate)
-      : rows(n), cols(c), has_residual(with_residual),
+      : rows(n),
+        cols(c),
+        has_residual(with_residual),
         options{.eps = 1e-6, .dropout = {.rate = rate, .key = {.seed = 11, .step = 3, .stream = 5}}},
-        x(test::random_normal<double>(n * c, 1)), residual(test::random_normal<double>(n * c, 2)),
-        weight(test::random_normal<double>(c, 3)), dy(test::random_normal<double>(n * c, 4)),
+        x(test::random_normal<double>(n * c, 1)),
+        residual(test::random_normal<double>(n * c, 2)),
+        weight(test::random_normal<double>(c, 3)),
+        dy(test::random_normal<double>(n * c, 4)),
         dsum(test::random_normal<double>(n * c, 5)) {}
 };
 
@@ -78,7 +82,8 @@ Backward<T> backward(const Problem& p, const Mode& mode, int threads = 2) {
   CpuContext ctx(threads);
   const auto f = forward<T>(p, threads);
   const std::int64_t size = p.rows * p.cols;
-  Matrix<T> sum(p.rows, p.cols, f.sum), rstd(1, p.rows, f.rstd), weight(1, p.cols, p.weight), dy(p.rows, p.cols, p.dy, 1);
+  Matrix<T> sum(p.rows, p.cols, f.sum), rstd(1, p.rows, f.rstd), weight(1, p.cols, p.weight),
+      dy(p.rows, p.cols, p.dy, 1);
   Matrix<T> dsum(p.rows, p.cols, p.dsum, 2);
   const auto start = [](Accumulate a, std::int64_t n) {
     return std::vector<T>(n, a == Accumulate::kAdd ? T(0.5) : std::numeric_limits<T>::quiet_NaN());
@@ -87,10 +92,11 @@ Backward<T> backward(const Problem& p, const Mode& mode, int threads = 2) {
   Matrix<T> dweight(1, p.cols, start(mode.dweight, p.cols));
   View<T, 2> to_residual = mode.alias ? dsum.view() : dresidual.view();
   if (!p.has_residual) to_residual = {};
-  rms_norm_backward<T>(ctx, dx, to_residual, dweight, dy, mode.with_dsum ? dsum.view() : View<T, 2>{}, sum, weight, rstd,
-                       p.options, mode.dx, mode.dresidual, mode.dweight);
+  rms_norm_backward<T>(ctx, dx, to_residual, dweight, dy, mode.with_dsum ? dsum.view() : View<T, 2>{}, sum, weight,
+                       rstd, p.options, mode.dx, mode.dresidual, mode.dweight);
   const auto strip = [](std::vector<T> v, Accumulate a) {
-    if (a == Accumulate::kAdd) for (auto& e : v) e -= T(0.5);
+    if (a == Accumulate::kAdd)
+      for (auto& e : v) e -= T(0.5);
     return v;
   };
   Backward<T> out{strip(dx.values(), mode.dx), {}, strip(dweight.values(), mode.dweight)};
@@ -177,7 +183,8 @@ TEST_P(RmsNorm, BitsDoNotDependOnThreads) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Forms, RmsNorm, testing::Values(std::tuple{false, 0.0}, std::tuple{true, 0.0}, std::tuple{true, 0.3}),
+INSTANTIATE_TEST_SUITE_P(Forms, RmsNorm,
+                         testing::Values(std::tuple{false, 0.0}, std::tuple{true, 0.0}, std::tuple{true, 0.3}),
                          [](const auto& info) {
                            return std::string(std::get<0>(info.param) ? "residual" : "alone") +
                                   (std::get<1>(info.param) > 0 ? "_dropout" : "");
@@ -215,7 +222,8 @@ TEST(RmsNormOptional, UnwantedGradientsMayBeEmpty) {
   const auto expected = backward<double>(p, {});
   const auto f = forward<double>(p);
   CpuContext ctx(1);
-  Matrix<double> sum(p.rows, p.cols, f.sum), rstd(1, p.rows, f.rstd), weight(1, p.cols, p.weight), dy(p.rows, p.cols, p.dy);
+  Matrix<double> sum(p.rows, p.cols, f.sum), rstd(1, p.rows, f.rstd), weight(1, p.cols, p.weight),
+      dy(p.rows, p.cols, p.dy);
   Matrix<double> dsum(p.rows, p.cols, p.dsum), dx(p.rows, p.cols), dresidual(p.rows, p.cols), dweight(1, p.cols);
   constexpr auto kSet = Accumulate::kOverwrite;
   rms_norm_backward<double>(ctx, dx, {}, {}, dy, dsum, sum, weight, rstd, p.options, kSet, kSet, kSet);
@@ -237,7 +245,8 @@ TEST(RmsNormOptional, NoRowsClearTheWeightGradient) {
 
 TEST(RmsNormErrors, WrongShapesAreNamed) {
   CpuContext ctx(1);
-  Matrix<float> a(4, 8, std::vector<float>(32, 1.0f)), b(4, 7, std::vector<float>(28, 1.0f)), weight(1, 8), rstd(1, 4), y(4, 8);
+  Matrix<float> a(4, 8, std::vector<float>(32, 1.0f)), b(4, 7, std::vector<float>(28, 1.0f)), weight(1, 8), rstd(1, 4),
+      y(4, 8);
   EXPECT_THROW(rms_norm_forward<float>(ctx, y, {}, rstd, b, {}, weight, {}), CheckError);
   EXPECT_THROW(rms_norm_forward<float>(ctx, y, y, rstd, a, b, weight, {}), CheckError);
   EXPECT_THROW(rms_norm_forward<float>(ctx, y, {}, rstd, a, a, weight, {}), CheckError);  // nowhere to put the sum
@@ -247,7 +256,8 @@ TEST(RmsNormErrors, WrongShapesAreNamed) {
   constexpr auto kSet = Accumulate::kOverwrite;
   EXPECT_THROW(rms_norm_backward<float>(ctx, b, {}, {}, a, {}, a, weight, rstd, {}, kSet, kSet, kSet), CheckError);
   EXPECT_THROW(rms_norm_backward<float>(ctx, {}, {}, rstd, a, {}, a, weight, rstd, {}, kSet, kSet, kSet), CheckError);
-  EXPECT_THROW(rms_norm_backward<float>(ctx, {}, a, {}, y, a, y, weight, rstd, {}, kSet, Accumulate::kAdd, kSet), CheckError);
+  EXPECT_THROW(rms_norm_backward<float>(ctx, {}, a, {}, y, a, y, weight, rstd, {}, kSet, Accumulate::kAdd, kSet),
+               CheckError);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 #pragma once
-// Matrices for kernel tests: rows with gaps between them (a view into a wider matrix), guard elements in the gaps and at
-// both ends that must survive, outputs poisoned with NaN. Also the plain form of a row dropout mask.
+// Matrices for kernel tests: rows with gaps between them (a view into a wider matrix), guard elements in the gaps and
+// at both ends that must survive, outputs poisoned with NaN. Also the plain form of a row dropout mask.
 
 #include <gtest/gtest.h>
 
@@ -18,14 +18,19 @@ class Matrix {
  public:
   /// NaN-poisoned.
   Matrix(std::int64_t rows, std::int64_t cols, std::int64_t gap = 5)
-      : rows_(rows), cols_(cols), gap_(gap), storage_(static_cast<std::size_t>(2 * kGuard + rows * (cols + gap)), kValue) {
+      : rows_(rows),
+        cols_(cols),
+        gap_(gap),
+        storage_(static_cast<std::size_t>(2 * kGuard + rows * (cols + gap)), kValue) {
     for (std::int64_t r = 0; r < rows; ++r) {
       for (std::int64_t c = 0; c < cols; ++c) storage_[index(r, c)] = std::numeric_limits<T>::quiet_NaN();
     }
   }
   template <class U>
-  Matrix(std::int64_t rows, std::int64_t cols, const std::vector<U>& values, std::int64_t gap = 5) : Matrix(rows, cols, gap) {
-    GALREC_CHECK(static_cast<std::int64_t>(values.size()) == rows * cols, "{} values as ({}, {})", values.size(), rows, cols);
+  Matrix(std::int64_t rows, std::int64_t cols, const std::vector<U>& values, std::int64_t gap = 5)
+      : Matrix(rows, cols, gap) {
+    GALREC_CHECK(static_cast<std::int64_t>(values.size()) == rows * cols, "{} values as ({}, {})", values.size(), rows,
+                 cols);
     for (std::int64_t r = 0; r < rows; ++r) {
       for (std::int64_t c = 0; c < cols; ++c) storage_[index(r, c)] = static_cast<T>(values[r * cols + c]);
     }
@@ -64,7 +69,9 @@ class Matrix {
  private:
   static constexpr std::int64_t kGuard = 16;
   static constexpr T kValue = T(-12345);
-  std::size_t index(std::int64_t r, std::int64_t c) const { return static_cast<std::size_t>(kGuard + r * (cols_ + gap_) + c); }
+  std::size_t index(std::int64_t r, std::int64_t c) const {
+    return static_cast<std::size_t>(kGuard + r * (cols_ + gap_) + c);
+  }
 
   std::int64_t rows_, cols_, gap_;
   std::vector<T> storage_;

@@ -37,7 +37,8 @@ class ToyTask : public TrainingTask {
     EXPECT_EQ(plan.epoch, epoch_) << "a step outside its epoch";
     steps.push_back(plan);
     for (std::size_t i = 0; i < values.size(); ++i) {
-      const auto bits = philox({.seed = 1, .step = static_cast<std::uint32_t>(plan.step), .stream = 5}, static_cast<std::uint64_t>(plan.first + plan.count) * 8 + i);
+      const auto block = static_cast<std::uint64_t>(plan.first + plan.count) * 8 + i;
+      const auto bits = philox({.seed = 1, .step = static_cast<std::uint32_t>(plan.step), .stream = 5}, block);
       values[i] = 0.9 * values[i] + bits[0] * 0x1p-32;
     }
     if (on_step) on_step(plan);
