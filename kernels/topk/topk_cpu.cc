@@ -47,9 +47,9 @@ void check_excluded(const ExcludedItems& excluded, std::int64_t queries, std::in
 
 template <class T>
 void check_numbers(const T* row, std::int64_t n, std::int64_t query) {
-  std::int64_t bad = 0;
-#pragma omp simd reduction(+ : bad)
-  for (std::int64_t i = 0; i < n; ++i) bad += row[i] != row[i];
+  std::int32_t bad = 0;
+#pragma omp simd reduction(| : bad)
+  for (std::int64_t i = 0; i < n; ++i) bad |= row[i] != row[i];
   if (bad == 0) return;
   const auto first = std::find_if(row, row + n, [](T x) { return x != x; }) - row;
   throw NumericalError(fmt::format("the score of item {} for query {} is not a number", first, query));
