@@ -3,7 +3,7 @@
 //
 // Math      segment_mean: y_s = mean of x_n, n in [cu_s, cu_{s+1}), 0 for an empty segment
 //           l2_normalize: y_n = x_n / max(|x_n|, eps), eps 1e-12
-// Shapes    x, dx (N,C) | y, dy (S,C) | cu (S+1) int32;  l2_normalize: all (N,C), norm (N) = max(|x_n|, eps)
+// Shapes    x, dx (N,C) | y, dy (S,C) | cu (S+1) int32, not decreasing, cu_0 = 0, cu_S = N (else CheckError);  l2_normalize: all (N,C), norm (N) = max(|x_n|, eps)
 // Backward  dx_n = dy_s / count_s (+);  dx = (dy - y (y.dy)) / norm (+)  (where |x| < eps: dy / norm)
 // Saved and aliasing  cu; y, norm. No aliasing.
 // Numerics and determinism  rows of a segment are summed in order

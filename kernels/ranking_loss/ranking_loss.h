@@ -3,7 +3,7 @@
 //
 // Math      s+ = x.p, s- = x.n per row.  BPR: mean softplus(s- - s+).  BCE: mean (softplus(-s+) + softplus(s-)).
 //           half_squared_sum: out = 1/2 sum x^2
-// Shapes    x, positive, negative and their gradients (N,C) | loss, out (1) | positive_score, negative_score (N)
+// Shapes    x, positive, negative and their gradients (N,C) | loss, out (1) | positive_score, negative_score (N); N >= 1 in the losses
 // Backward  g = dloss/N.  BPR: c = g sigmoid(s- - s+): dx = c (n - p), dp = -c x, dn = c x.
 //           BCE: c+ = -g sigmoid(-s+), c- = g sigmoid(s-): dx = c+ p + c- n, dp = c+ x, dn = c- x.  All (+).
 // Saved and aliasing  saved: inputs and both scores. No aliasing.
