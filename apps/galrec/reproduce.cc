@@ -38,15 +38,15 @@ struct Row {
 const std::vector<Row>& known_rows() {
   static const std::vector<Row> rows = {
       {"lightgcn", "LightGCN", "LightGCN", "lightgcn", "", false, {}},
-      {"sasrec", "SASRec (BCE, as S3-Rec)", "SASRec", "sasrec", "", false, {"sasrec.loss=bce"}},
+      {"sasrec", "SASRec (BCE as in S3-Rec)", "SASRec", "sasrec", "", false, {"sasrec.loss=bce"}},
       {"sasrec_ce", "SASRec (full cross-entropy)", "", "sasrec", "", false, {"sasrec.loss=ce"}},
-      {"gal_lightgcn_without", "T5 over LightGCN, without GAL", "w/o GAL(LGCN)", "", "lightgcn", false, {}},
+      {"gal_lightgcn_without", "T5 over LightGCN without GAL", "w/o GAL(LGCN)", "", "lightgcn", false, {}},
       {"gal_lightgcn", "GAL (LightGCN)", "GAL(LightGCN)", "", "lightgcn", true, {}},
-      {"gal_sasrec_without", "T5 over SASRec, without GAL", "w/o GAL(SASRec)", "", "sasrec", false, {}},
+      {"gal_sasrec_without", "T5 over SASRec without GAL", "w/o GAL(SASRec)", "", "sasrec", false, {}},
       {"gal_sasrec", "GAL (SASRec)", "GAL(SASRec)", "", "sasrec", true, {}},
-      {"gal_sasrec_ce_without", "T5 over SASRec (CE), without GAL", "", "", "sasrec_ce", false, {}},
+      {"gal_sasrec_ce_without", "T5 over SASRec (CE) without GAL", "", "", "sasrec_ce", false, {}},
       {"gal_sasrec_ce", "GAL (SASRec CE)", "", "", "sasrec_ce", true, {}},
-      {"gal_text_without", "T5 over text, without GAL", "w/o GAL(Text)", "", "text", false, {}},
+      {"gal_text_without", "T5 over text without GAL", "w/o GAL(Text)", "", "text", false, {}},
       {"gal_text", "GAL (Text)", "GAL(Text)", "", "text", true, {}},
   };
   return rows;

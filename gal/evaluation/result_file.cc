@@ -19,26 +19,38 @@ void write_result(const fs::path& run, RunResult result, const RankResult& valid
   const nlohmann::ordered_json json{{"model", result.model},
                                     {"best_epoch", result.best_epoch},
                                     {"epochs", result.epochs},
-                                    {"train_seconds", result.train_seconds},
                                     {"valid", valid.to_json(ks)},
                                     {"test", test.to_json(ks)}};
-  data::AtomicFile file(run / "result.json");
-  file.write(json.dump(1) + "\n");
-  file.commit();
+  const nlohmann::ordered_json timing{{"train_seconds", result.train_seconds}};
+  data::write_file(run / "timing.json", timing.dump() + "\n");
+  data::write_file(run / "result.json", json.dump(1) + "\n");
 }
 
 bool has_result(const fs::path& run) { return fs::exists(run / "result.json"); }
 
-RunResult read_result(const fs::path& run) {
-  const fs::path path = run / "result.json";
+namespace {
+
+nlohmann::ordered_json read_json(const fs::path& path) {
   std::ifstream in(path);
   if (!in) throw DataError(fmt::format("{}: cannot be read", path.string()));
   try {
-    const auto j = nlohmann::ordered_json::parse(in);
-    return {.model = j.value("model", "gal"),
+    return nlohmann::ordered_json::parse(in);
+  } catch (const nlohmann::json::exception& e) {
+    throw DataError(fmt::format("{}: {}", path.string(), e.what()));
+  }
+}
+
+}  // namespace
+
+RunResult read_result(const fs::path& run) {
+  const fs::path path = run / "result.json";
+  const auto j = read_json(path);
+  const auto timing = read_json(run / "timing.json");
+  try {
+    return {.model = j.at("model"),
             .best_epoch = j.at("best_epoch"),
             .epochs = j.at("epochs"),
-            .train_seconds = j.value("train_seconds", 0.0),
+            .train_seconds = timing.at("train_seconds"),
             .valid = j.at("valid"),
             .test = j.at("test")};
   } catch (const nlohmann::json::exception& e) {

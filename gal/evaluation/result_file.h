@@ -1,5 +1,6 @@
 #pragma once
-// result.json: what a finished run found, for tables.
+// result.json: what a finished run found, for tables; and timing.json: how long it took. Two files, because the first has the
+// same bytes however often the run was interrupted, and the second has not.
 
 #include <cstdint>
 #include <filesystem>
@@ -21,7 +22,7 @@ struct RunResult {
   double value(const char* phase, const std::string& metric) const;
 };
 
-/// Atomically writes result.json into the run folder, and ranks_valid.tsv, ranks_test.tsv beside it.
+/// Atomically writes result.json and timing.json into the run folder, and ranks_valid.tsv, ranks_test.tsv beside it.
 void write_result(const std::filesystem::path& run, RunResult result, const RankResult& valid, const RankResult& test,
                   const std::vector<std::int64_t>& ks);
 

@@ -108,7 +108,7 @@ inline std::map<std::string, std::string> run_contents(const fs::path& folder) {
   std::map<std::string, std::string> out;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     const std::string name = fs::relative(entry.path(), folder);
-    if (!entry.is_regular_file() || name == "env.json" || name == ".lock" || name == "metrics.jsonl") continue;
+    if (!entry.is_regular_file() || name == "env.json" || name == "timing.json" || name == ".lock" || name == "metrics.jsonl") continue;
     out[name] = data::read_file(entry.path());
   }
   std::istringstream lines(data::read_file(folder / "metrics.jsonl"));
