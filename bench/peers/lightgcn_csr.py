@@ -29,7 +29,7 @@ edges = np.unique(np.stack([u, i]), axis=1)
 n = users + items
 rows = np.concatenate([edges[0], edges[1] + users]); cols = np.concatenate([edges[1] + users, edges[0]])
 degree = np.bincount(rows, minlength=n).astype(np.float32)
-scale = np.where(degree > 0, degree ** -0.5, 0)
+scale = np.where(degree > 0, np.maximum(degree, 1) ** -0.5, 0)
 A = torch.sparse_coo_tensor(np.stack([rows, cols]), scale[rows] * scale[cols], (n, n), dtype=torch.float32).coalesce().to_sparse_csr()
 
 E = torch.nn.Parameter(torch.randn(n, 64) * 0.1)
