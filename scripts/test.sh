@@ -25,7 +25,10 @@ if [ "$all" = yes ]; then scripts/install_packages.sh sanitizers; else scripts/i
 
 build() {  # build PRESET TARGET: configure a preset and build a target of it
   step "build: $1"
-  cmake --preset "$1" -DGALREC_WERROR=$werror ${3:-} ${4:-} >build/"$1".configure.log 2>&1 || { cat build/"$1".configure.log; exit 1; }
+  # GCC's flow analysis raises false alarms in instrumented code; the other builds keep warnings errors.
+  local strict=$werror
+  if [ "$1" = asan ]; then strict=OFF; fi
+  cmake --preset "$1" -DGALREC_WERROR=$strict ${3:-} ${4:-} >build/"$1".configure.log 2>&1 || { cat build/"$1".configure.log; exit 1; }
   cmake --build --preset "$1" --target "$2" -- --quiet
 }
 mkdir -p build
