@@ -10,7 +10,7 @@
 // Numerics and determinism  a sample is a pure function of (key, draw id of the node, slot): Floyd's algorithm over Philox numbers, never of the
 //           thread or the batch; one Thrust source for CPU (OpenMP) and GPU, bit-equal on both. Block of (draw id n, slot s):
 //           n * 64 + s, so fanout <= 64.
-// Launch    Thrust: sort, scan, for_each on the context's policy
+// Launch    building and transposing: two serial counting sorts; sampling: Thrust transform, scan, for_each on the context's threads
 // Reference Floyd (Bentley 1987); Hamilton et al. 2017 (neighbour sampling)
 
 #include <vector>
