@@ -19,12 +19,6 @@ using nlohmann::ordered_json;
 
 const char* const kMetrics[] = {"HR@5", "NDCG@5", "HR@10", "NDCG@10"};
 
-void write(const fs::path& path, const std::string& text) {
-  data::AtomicFile file(path);
-  file.write(text);
-  file.commit();
-}
-
 std::string seed_of(const fs::path& run) {
   std::ifstream in(run / "env.json");
   const auto json = nlohmann::json::parse(in, nullptr, false);
@@ -69,9 +63,9 @@ void write_reproduction_table(const fs::path& out, const std::string& dataset, c
     entry["test"] = result.test;
     json["rows"].push_back(entry);
   }
-  write(out / "table.md", markdown);
-  write(out / "table.csv", csv);
-  write(out / "table.json", json.dump(1) + "\n");
+  data::write_file(out / "table.md", markdown);
+  data::write_file(out / "table.csv", csv);
+  data::write_file(out / "table.json", json.dump(1) + "\n");
   fmt::print("{}", markdown);
 }
 

@@ -30,12 +30,6 @@ struct Progress {
   ordered_json to_json() const { return {{"epoch", epoch}, {"best_epoch", best_epoch}, {"best_ndcg", best_ndcg}, {"stale", stale}, {"seconds", seconds}}; }
 };
 
-void write_text(const std::filesystem::path& path, const std::string& text) {
-  data::AtomicFile file(path);
-  file.write(text);
-  file.commit();
-}
-
 Progress read_progress(const std::filesystem::path& folder) {
   std::ifstream in(folder / "state.json");
   try {
@@ -49,7 +43,7 @@ Progress read_progress(const std::filesystem::path& folder) {
 void save(const Recommender& model, const Progress& progress, data::RunFolder& run, const std::string& name) {
   run.save_checkpoint(name, [&](const std::filesystem::path& folder) {
     model.save(folder);
-    write_text(folder / "state.json", progress.to_json().dump(1) + "\n");
+    data::write_file(folder / "state.json", progress.to_json().dump(1) + "\n");
   });
 }
 
