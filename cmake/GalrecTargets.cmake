@@ -1,5 +1,5 @@
 # galrec_library(folder [PUBLIC libs…])   one static library for a folder of the house
-# galrec_op(name [DEPS ops…])             one kernel operation: contract, CPU file, test and bench, all required
+# galrec_op(name [DEPS ops…])             one kernel operation: contract, CPU file, CUDA file, test and bench, all required
 # galrec_test(folder file)                one GoogleTest executable, named test_<folder>_<file>; a line `// labels: a b` in the
 #                                         file gives it ctest labels: `threads` also runs under ThreadSanitizer, `slow` not
 #                                         under AddressSanitizer
@@ -22,22 +22,26 @@ function(galrec_op name)
   cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
   set(contract ${CMAKE_SOURCE_DIR}/kernels/${name}/${name}.h)
   set(cpu ${CMAKE_SOURCE_DIR}/kernels/${name}/${name}_cpu.cc)
+  set(cuda ${CMAKE_SOURCE_DIR}/kernels/${name}/${name}.cu)
   set(test ${CMAKE_SOURCE_DIR}/tests/kernels/${name}_test.cc)
   set(bench ${CMAKE_SOURCE_DIR}/bench/kernels/${name}_bench.cc)
-  foreach(file ${contract} ${cpu} ${test} ${bench})
+  foreach(file ${contract} ${cpu} ${cuda} ${test} ${bench})
     if(NOT EXISTS ${file})
-      message(FATAL_ERROR "galrec_op(${name}): ${file} is missing; an operation is its contract, CPU file, test and bench")
+      message(FATAL_ERROR "galrec_op(${name}): ${file} is missing; an operation is its contract, CPU file, CUDA file, test and bench")
     endif()
   endforeach()
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/${name}/*_cpu.cc)
-  add_library(op_${name} STATIC ${sources})
+  file(GLOB cuda_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/${name}/*.cu)
+  galrec_cuda_sources(cuda_sources ${cuda_files})
+  add_library(op_${name} STATIC ${sources} ${cuda_sources})
   target_link_libraries(op_${name} PUBLIC galrec_common)
   foreach(dep ${ARG_DEPS})
     target_link_libraries(op_${name} PUBLIC op_${dep})
   endforeach()
   target_link_libraries(galrec_kernels INTERFACE op_${name})
   if(GALREC_TESTS)
-    add_executable(test_${name} ${test})
+    file(GLOB further_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/kernels/${name}_*_test.cc)
+    add_executable(test_${name} ${test} ${further_tests})
     target_link_libraries(test_${name} PRIVATE op_${name} galrec_test_support GTest::gtest_main)
     set_property(GLOBAL APPEND PROPERTY GALREC_THREAD_TESTS test_${name})
     gtest_discover_tests(test_${name} TEST_PREFIX kernels. DISCOVERY_TIMEOUT 60 PROPERTIES LABELS threads TIMEOUT 900)

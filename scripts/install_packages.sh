@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that GALRec builds with. Asks for sudo only when something is missing.
+# (ocl-icd-opencl-dev: the CMake package of libdnnl-dev wants OpenCL, which libdnnl-dev does not depend on.)
 #   scripts/install_packages.sh            what the program and its tests need
 #   scripts/install_packages.sh sanitizers also clang, libomp and the sanitizers' runtimes
 #   scripts/install_packages.sh quickstart also pip, where Python has none, to fetch MovieLens-100K
 set -euo pipefail
 
-packages=(g++ cmake ninja-build ccache pkg-config libdnnl-dev libsentencepiece-dev libthrust-dev libcli11-dev
+packages=(g++ cmake ninja-build ccache pkg-config libdnnl-dev ocl-icd-opencl-dev libsentencepiece-dev libthrust-dev libcli11-dev
   libtomlplusplus-dev nlohmann-json3-dev libspdlog-dev libfmt-dev zlib1g-dev libgtest-dev libbenchmark-dev)
 if [ "${1:-}" = sanitizers ]; then
   packages+=(clang libclang-rt-dev libomp-dev)

@@ -20,11 +20,11 @@ template <class T>
 Variable<T> activation(Tape<T>& tape, Variable<T> x, ActivationKind kind, double dropout_rate) {
   const auto mask = tape.next_dropout(dropout_rate);
   const auto y = tape.output(x.rows(), x.cols(), {x});
-  dispatch(tape.device(), [&](auto& ctx) { activation_forward<T>(ctx, y.value(), x.value(), kind, mask); });
+  dispatch<T>(tape.device(), [&](auto& ctx) { activation_forward<T>(ctx, y.value(), x.value(), kind, mask); });
   tape.record("activation", y, [&tape, x, y, kind, mask] {
     const auto dy = tape.gradient(y);
     const auto dx = claim_in_place(tape, y, x);
-    dispatch(tape.device(),
+    dispatch<T>(tape.device(),
              [&](auto& ctx) { activation_backward<T>(ctx, dx.view, dy, x.value(), kind, mask, dx.accumulate); });
   });
   return y;
@@ -34,7 +34,7 @@ template <class T>
 Variable<T> gated_activation(Tape<T>& tape, Variable<T> a, Variable<T> b, ActivationKind kind, double dropout_rate) {
   const auto mask = tape.next_dropout(dropout_rate);
   const auto y = tape.output(a.rows(), a.cols(), {a, b});
-  dispatch(tape.device(),
+  dispatch<T>(tape.device(),
            [&](auto& ctx) { gated_activation_forward<T>(ctx, y.value(), a.value(), b.value(), kind, mask); });
   tape.record("gated_activation", y, [&tape, a, b, y, kind, mask] {
     auto da = tape.claim(a);
@@ -42,7 +42,7 @@ Variable<T> gated_activation(Tape<T>& tape, Variable<T> a, Variable<T> b, Activa
     ensure_memory(tape, da, a.rows(), a.cols());
     ensure_memory(tape, db, b.rows(), b.cols());
     const auto accumulate = unify(tape, {&da, &db});
-    dispatch(tape.device(), [&](auto& ctx) {
+    dispatch<T>(tape.device(), [&](auto& ctx) {
       gated_activation_backward<T>(ctx, da.view, db.view, tape.gradient(y), a.value(), b.value(), kind, mask,
                                    accumulate);
     });
@@ -57,10 +57,10 @@ Variable<T> gated_activation(Tape<T>& tape, Variable<T> ab, ActivationKind kind,
   const auto mask = tape.next_dropout(dropout_rate);
   const auto y = tape.output(ab.rows(), half, {ab});
   const auto a = ab.value().slice_cols(0, half), b = ab.value().slice_cols(half, half);
-  dispatch(tape.device(), [&](auto& ctx) { gated_activation_forward<T>(ctx, y.value(), a, b, kind, mask); });
+  dispatch<T>(tape.device(), [&](auto& ctx) { gated_activation_forward<T>(ctx, y.value(), a, b, kind, mask); });
   tape.record("gated_activation", y, [&tape, ab, a, b, half, y, kind, mask] {
     const auto d = tape.claim(ab);
-    dispatch(tape.device(), [&](auto& ctx) {
+    dispatch<T>(tape.device(), [&](auto& ctx) {
       gated_activation_backward<T>(ctx, d.view.slice_cols(0, half), d.view.slice_cols(half, half), tape.gradient(y), a,
                                    b, kind, mask, d.accumulate);
     });
@@ -73,12 +73,12 @@ Variable<T> dropout(Tape<T>& tape, Variable<T> x, double rate) {
   const auto mask = tape.next_dropout(rate);
   if (!mask.active()) return x;
   const auto y = tape.output(x.rows(), x.cols(), {x});
-  dispatch(tape.device(),
+  dispatch<T>(tape.device(),
            [&](auto& ctx) { dropout_forward<T>(ctx, y.value(), x.value(), mask, Accumulate::kOverwrite); });
   tape.record("dropout", y, [&tape, x, y, mask] {
     const auto dy = tape.gradient(y);
     const auto dx = claim_in_place(tape, y, x);
-    dispatch(tape.device(), [&](auto& ctx) { dropout_forward<T>(ctx, dx.view, dy, mask, dx.accumulate); });
+    dispatch<T>(tape.device(), [&](auto& ctx) { dropout_forward<T>(ctx, dx.view, dy, mask, dx.accumulate); });
   });
   return y;
 }

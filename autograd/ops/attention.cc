@@ -21,7 +21,7 @@ void run_forward(Tape<T>& tape, Saved<T>& s) {
   s.cu_q = keep_indices(tape, s.cu_q);
   s.cu_k = keep_indices(tape, s.cu_k);
   s.lse = tape.arena().template matrix<T>(s.q.rows(), s.options.heads);
-  dispatch(tape.device(), [&](auto& ctx) {
+  dispatch<T>(tape.device(), [&](auto& ctx) {
     attention_forward<T>(ctx, s.o, s.lse, s.q, s.k, s.v, s.cu_q, s.cu_k, s.table.value(), s.buckets, s.options);
   });
 }
@@ -30,7 +30,7 @@ template <class T>
 void run_backward(Tape<T>& tape, const Saved<T>& s, View<T, 2> dout, View<T, 2> dq, View<T, 2> dk, View<T, 2> dv,
                   Accumulate accumulate) {
   const auto dtable = tape.claim(s.table);
-  dispatch(tape.device(), [&](auto& ctx) {
+  dispatch<T>(tape.device(), [&](auto& ctx) {
     attention_backward<T>(ctx, dq, dk, dv, dtable.view, dout, s.q, s.k, s.v, s.o, s.lse, s.cu_q, s.cu_k,
                           s.table.value(), s.buckets, s.options, accumulate, dtable.accumulate);
   });

@@ -11,7 +11,7 @@ template <class T>
 void table_gradient(Tape<T>& tape, const Variable<T>& y, const Variable<T>& table, View<const std::int32_t, 1> ids) {
   const auto dtable = tape.claim(table);
   if (!dtable) return;
-  dispatch(tape.device(),
+  dispatch<T>(tape.device(),
            [&](auto& ctx) { embedding_backward<T>(ctx, dtable.view, tape.gradient(y), ids, dtable.accumulate); });
 }
 
@@ -21,7 +21,7 @@ template <class T>
 Variable<T> embedding(Tape<T>& tape, Variable<T> table, View<const std::int32_t, 1> ids) {
   const auto y = tape.output(ids.extent(0), table.cols(), {table});
   const auto kept = keep_indices(tape, ids);
-  dispatch(tape.device(),
+  dispatch<T>(tape.device(),
            [&](auto& ctx) { embedding_forward<T>(ctx, y.value(), table.value(), kept, Accumulate::kOverwrite); });
   tape.record("embedding", y, [&tape, y, table, kept] { table_gradient(tape, y, table, kept); });
   return y;
@@ -32,7 +32,7 @@ Variable<T> add_embedding(Tape<T>& tape, Variable<T> x, Variable<T> table, View<
   GALREC_CHECK(x.rows() == ids.extent(0) && x.cols() == table.cols());
   const auto y = tape.output(x.rows(), x.cols(), {x, table});
   const auto kept = keep_indices(tape, ids);
-  dispatch(tape.device(), [&](auto& ctx) {
+  dispatch<T>(tape.device(), [&](auto& ctx) {
     add_scaled<T>(ctx, y.value(), x.value(), 1, Accumulate::kOverwrite);
     embedding_forward<T>(ctx, y.value(), table.value(), kept, Accumulate::kAdd);
   });
@@ -41,7 +41,7 @@ Variable<T> add_embedding(Tape<T>& tape, Variable<T> x, Variable<T> table, View<
     const auto dy = tape.gradient(y);
     if (tape.hand_over(y, x)) return;
     if (const auto dx = tape.claim(x)) {
-      dispatch(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, dx.view, dy, 1, dx.accumulate); });
+      dispatch<T>(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, dx.view, dy, 1, dx.accumulate); });
     }
   });
   return y;

@@ -18,7 +18,7 @@ InfoNceResult<T> info_nce(Tape<T>& tape, Variable<T> anchor, Variable<T> positiv
   const auto lse = new_vector();
   const auto kept_queue_ids = keep_indices(tape, queue_ids);
   const auto kept_own_ids = keep_indices(tape, own_ids);
-  dispatch(tape.device(), [&](auto& ctx) {
+  dispatch<T>(tape.device(), [&](auto& ctx) {
     info_nce_forward<T>(ctx, as_scalar(loss.value()), result.losses, lse, result.positive_score, result.hardest,
                         anchor.value(), positive.value(), queue, kept_queue_ids, kept_own_ids, tau);
   });
@@ -27,7 +27,7 @@ InfoNceResult<T> info_nce(Tape<T>& tape, Variable<T> anchor, Variable<T> positiv
     auto danchor = tape.claim(anchor);
     ensure_memory(tape, danchor, anchor.rows(), anchor.cols());
     const auto dpositive = tape.claim(positive);
-    dispatch(tape.device(), [&](auto& ctx) {
+    dispatch<T>(tape.device(), [&](auto& ctx) {
       info_nce_backward<T>(ctx, danchor.view, dpositive.view, dloss, anchor.value(), positive.value(), queue,
                            kept_queue_ids, kept_own_ids, lse, tau, danchor.accumulate, dpositive.accumulate);
     });

@@ -11,7 +11,7 @@ Variable<T> layer_norm(Tape<T>& tape, Variable<T> x, Variable<T> weight, Variabl
   const auto mean = tape.arena().template vector<T>(x.rows());
   const auto rstd = tape.arena().template vector<T>(x.rows());
   const LayerNormOptions options{.eps = eps};
-  dispatch(tape.device(), [&](auto& ctx) {
+  dispatch<T>(tape.device(), [&](auto& ctx) {
     layer_norm_forward<T>(ctx, y.value(), {}, mean, rstd, x.value(), {}, as_vector(weight.value()),
                           as_vector(bias.value()), options);
   });
@@ -20,7 +20,7 @@ Variable<T> layer_norm(Tape<T>& tape, Variable<T> x, Variable<T> weight, Variabl
     const auto dx = tape.claim(x);
     auto db = tape.claim(bias);
     const auto weight_accumulate = unify(tape, {&dw, &db});
-    dispatch(tape.device(), [&](auto& ctx) {
+    dispatch<T>(tape.device(), [&](auto& ctx) {
       layer_norm_backward<T>(ctx, dx.view, {}, as_vector(dw.view), as_vector(db.view), tape.gradient(y), {}, x.value(),
                              as_vector(weight.value()), mean, rstd, options, dx.accumulate, Accumulate::kOverwrite,
                              weight_accumulate);
@@ -38,7 +38,7 @@ NormResult<T> layer_norm_residual(Tape<T>& tape, Variable<T> x, Variable<T> resi
                                               : tape.output(x.rows(), x.cols(), {x, residual});
   const auto mean = tape.arena().template vector<T>(x.rows());
   const auto rstd = tape.arena().template vector<T>(x.rows());
-  dispatch(tape.device(), [&](auto& ctx) {
+  dispatch<T>(tape.device(), [&](auto& ctx) {
     layer_norm_forward<T>(ctx, y.value(), sum.value(), mean, rstd, x.value(), residual.value(),
                           as_vector(weight.value()), as_vector(bias.value()), options);
   });
@@ -52,7 +52,7 @@ NormResult<T> layer_norm_residual(Tape<T>& tape, Variable<T> x, Variable<T> resi
     auto db = tape.claim(bias);
     auto dw = tape.claim(weight);
     const auto weight_accumulate = unify(tape, {&dw, &db});
-    dispatch(tape.device(), [&](auto& ctx) {
+    dispatch<T>(tape.device(), [&](auto& ctx) {
       layer_norm_backward<T>(ctx, dx.view, dresidual.view, as_vector(dw.view), as_vector(db.view), dy, dsum,
                              sum.value(), as_vector(weight.value()), mean, rstd, options, dx.accumulate,
                              dresidual.accumulate, weight_accumulate);

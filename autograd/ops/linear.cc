@@ -109,11 +109,11 @@ Variable<T> linear_parts(Tape<T>& tape, Variable<T> x, Parts<T> parts) {
     }
   }
   const auto y = tape.output(x.rows(), parts.out(), {x, learns});
-  dispatch(tape.device(),
+  dispatch<T>(tape.device(),
            [&](auto& ctx) { forward<std::remove_reference_t<decltype(ctx)>, T>(ctx, y.value(), x.value(), parts); });
   if (!y.requires_gradient()) return y;
   tape.record("linear", y, [&tape, x, y, parts = std::move(parts)] {
-    dispatch(tape.device(), [&](auto& ctx) {
+    dispatch<T>(tape.device(), [&](auto& ctx) {
       using Ctx = std::remove_reference_t<decltype(ctx)>;
       const auto dy = tape.gradient(y);
       weight_gradients<Ctx, T>(ctx, tape, dy, x.value(), parts);

@@ -13,7 +13,7 @@ GradientTarget<T> claim_rows(Tape<T>& tape, const Variable<T>& w, std::int64_t f
   auto dw = tape.claim(w);
   if (!dw) return dw;
   if (dw.accumulate == Accumulate::kOverwrite) {
-    dispatch(tape.device(), [&](auto& ctx) {
+    dispatch<T>(tape.device(), [&](auto& ctx) {
       fill<T>(ctx, dw.view.slice_rows(0, first), 0);
       fill<T>(ctx, dw.view.slice_rows(first + count, w.rows() - first - count), 0);
     });
@@ -36,7 +36,7 @@ Variable<T> linear_cross_entropy(Tape<T>& tape, Variable<T> x, Variable<T> w, Va
   const auto losses = tape.arena().template vector<T>(x.rows());
   const auto lse = tape.arena().template vector<T>(x.rows());
   const auto kept = keep_indices(tape, targets);
-  dispatch(tape.device(), [&](auto& ctx) {
+  dispatch<T>(tape.device(), [&](auto& ctx) {
     linear_cross_entropy_forward<T>(ctx, as_scalar(loss.value()), losses, lse, x.value(),
                                     w.value().slice_rows(first, count), as_vector(bias.value()), kept, scale);
   });
@@ -47,7 +47,7 @@ Variable<T> linear_cross_entropy(Tape<T>& tape, Variable<T> x, Variable<T> w, Va
     auto dw = claim_rows(tape, w, first, count);
     auto db = tape.claim(bias);
     const auto w_accumulate = unify(tape, {&dw, &db});
-    dispatch(tape.device(), [&](auto& ctx) {
+    dispatch<T>(tape.device(), [&](auto& ctx) {
       linear_cross_entropy_backward<T>(ctx, dx.view, dw.view, as_vector(db.view), dloss, x.value(),
                                        w.value().slice_rows(first, count), as_vector(bias.value()), kept, lse, scale,
                                        dx.accumulate, w_accumulate);

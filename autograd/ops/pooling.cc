@@ -9,10 +9,10 @@ template <class T>
 Variable<T> segment_mean(Tape<T>& tape, Variable<T> x, View<const std::int32_t, 1> cu) {
   const auto y = tape.output(cu.extent(0) - 1, x.cols(), {x});
   const auto kept = keep_indices(tape, cu);
-  dispatch(tape.device(), [&](auto& ctx) { segment_mean_forward<T>(ctx, y.value(), x.value(), kept); });
+  dispatch<T>(tape.device(), [&](auto& ctx) { segment_mean_forward<T>(ctx, y.value(), x.value(), kept); });
   tape.record("segment_mean", y, [&tape, x, y, kept] {
     const auto dx = tape.claim(x);
-    dispatch(tape.device(),
+    dispatch<T>(tape.device(),
              [&](auto& ctx) { segment_mean_backward<T>(ctx, dx.view, tape.gradient(y), kept, dx.accumulate); });
   });
   return y;
@@ -22,10 +22,10 @@ template <class T>
 Variable<T> l2_normalize(Tape<T>& tape, Variable<T> x) {
   const auto y = tape.output(x.rows(), x.cols(), {x});
   const auto norm = tape.arena().template vector<T>(x.rows());
-  dispatch(tape.device(), [&](auto& ctx) { l2_normalize_forward<T>(ctx, y.value(), norm, x.value()); });
+  dispatch<T>(tape.device(), [&](auto& ctx) { l2_normalize_forward<T>(ctx, y.value(), norm, x.value()); });
   tape.record("l2_normalize", y, [&tape, x, y, norm] {
     const auto dx = tape.claim(x);
-    dispatch(tape.device(), [&](auto& ctx) {
+    dispatch<T>(tape.device(), [&](auto& ctx) {
       l2_normalize_backward<T>(ctx, dx.view, tape.gradient(y), y.value(), norm, dx.accumulate);
     });
   });

@@ -14,7 +14,7 @@ void mean_of_layers(Tape<T>& tape, View<T, 2> total, const CsrView& graph, Const
   View<T, 2> current = x;
   View<T, 2> next = scratch->template matrix<T>(x.rows(), x.cols());
   View<T, 2> spare = scratch->template matrix<T>(x.rows(), x.cols());
-  dispatch(tape.device(), [&](auto& ctx) {
+  dispatch<T>(tape.device(), [&](auto& ctx) {
     add_scaled<T>(ctx, total, x, 1, Accumulate::kOverwrite);
     for (int k = 0; k < layers; ++k) {
       spmm<T>(ctx, next, total, graph, current, degree_scale, degree_scale, Accumulate::kOverwrite);
@@ -31,12 +31,12 @@ template <class T>
 Variable<T> propagate(Tape<T>& tape, const CsrView& graph, const CsrView& transposed, ConstView<T, 1> out_scale,
                       ConstView<T, 1> in_scale, Variable<T> x) {
   const auto y = tape.output(graph.row_ptr.extent(0) - 1, x.cols(), {x});
-  dispatch(tape.device(), [&](auto& ctx) {
+  dispatch<T>(tape.device(), [&](auto& ctx) {
     spmm<T>(ctx, y.value(), {}, graph, x.value(), out_scale, in_scale, Accumulate::kOverwrite);
   });
   tape.record("propagate", y, [&tape, x, y, transposed, out_scale, in_scale] {
     const auto dx = tape.claim(x);
-    dispatch(tape.device(), [&](auto& ctx) {
+    dispatch<T>(tape.device(), [&](auto& ctx) {
       spmm<T>(ctx, dx.view, {}, transposed, tape.gradient(y), in_scale, out_scale, dx.accumulate);
     });
   });
@@ -58,7 +58,7 @@ Variable<T> propagate_mean(Tape<T>& tape, const CsrView& symmetric_graph, ConstV
     ScratchScope scratch(tape.arena());
     const auto d = scratch->template matrix<T>(x.rows(), x.cols());
     mean_of_layers<T>(tape, d, symmetric_graph, degree_scale, tape.gradient(y), layers);
-    dispatch(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, dx.view, d, 1, Accumulate::kAdd); });
+    dispatch<T>(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, dx.view, d, 1, Accumulate::kAdd); });
   });
   return y;
 }

@@ -10,7 +10,7 @@ Variable<T> ranking_loss(Tape<T>& tape, Variable<T> x, Variable<T> positive, Var
   const auto loss = tape.output(1, 1, {x, positive, negative});
   const auto positive_score = tape.arena().template vector<T>(x.rows());
   const auto negative_score = tape.arena().template vector<T>(x.rows());
-  dispatch(tape.device(), [&](auto& ctx) {
+  dispatch<T>(tape.device(), [&](auto& ctx) {
     ranking_loss_forward<T>(ctx, as_scalar(loss.value()), positive_score, negative_score, x.value(), positive.value(),
                             negative.value(), kind);
   });
@@ -19,7 +19,7 @@ Variable<T> ranking_loss(Tape<T>& tape, Variable<T> x, Variable<T> positive, Var
     auto dx = tape.claim(x), dp = tape.claim(positive), dn = tape.claim(negative);
     for (auto* target : {&dx, &dp, &dn}) ensure_memory(tape, *target, x.rows(), x.cols());
     const auto accumulate = unify(tape, {&dx, &dp, &dn});
-    dispatch(tape.device(), [&](auto& ctx) {
+    dispatch<T>(tape.device(), [&](auto& ctx) {
       ranking_loss_backward<T>(ctx, dx.view, dp.view, dn.view, dloss, x.value(), positive.value(), negative.value(),
                                positive_score, negative_score, kind, accumulate);
     });
@@ -30,11 +30,11 @@ Variable<T> ranking_loss(Tape<T>& tape, Variable<T> x, Variable<T> positive, Var
 template <class T>
 Variable<T> half_squared_sum(Tape<T>& tape, Variable<T> x) {
   const auto y = tape.output(1, 1, {x});
-  dispatch(tape.device(), [&](auto& ctx) { galrec::half_squared_sum<T>(ctx, as_scalar(y.value()), x.value()); });
+  dispatch<T>(tape.device(), [&](auto& ctx) { galrec::half_squared_sum<T>(ctx, as_scalar(y.value()), x.value()); });
   tape.record("half_squared_sum", y, [&tape, x, y] {
     const double dy = read_gradient(tape, y);
     const auto dx = tape.claim(x);
-    dispatch(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, dx.view, x.value(), dy, dx.accumulate); });
+    dispatch<T>(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, dx.view, x.value(), dy, dx.accumulate); });
   });
   return y;
 }

@@ -10,13 +10,13 @@ Variable<T> rms_norm(Tape<T>& tape, Variable<T> x, Variable<T> weight, double ep
   const auto y = tape.output(x.rows(), x.cols(), {x, weight});
   const auto rstd = tape.arena().template vector<T>(x.rows());
   const RmsNormOptions options{.eps = eps};
-  dispatch(tape.device(), [&](auto& ctx) {
+  dispatch<T>(tape.device(), [&](auto& ctx) {
     rms_norm_forward<T>(ctx, y.value(), {}, rstd, x.value(), {}, as_vector(weight.value()), options);
   });
   tape.record("rms_norm", y, [&tape, x, y, weight, rstd, options] {
     const auto dw = tape.claim(weight);
     const auto dx = tape.claim(x);
-    dispatch(tape.device(), [&](auto& ctx) {
+    dispatch<T>(tape.device(), [&](auto& ctx) {
       rms_norm_backward<T>(ctx, dx.view, {}, as_vector(dw.view), tape.gradient(y), {}, x.value(),
                            as_vector(weight.value()), rstd, options, dx.accumulate, Accumulate::kOverwrite,
                            dw.accumulate);
@@ -33,7 +33,7 @@ NormResult<T> rms_norm_residual(Tape<T>& tape, Variable<T> x, Variable<T> residu
   const auto sum = input == NormInput::kReuse ? tape.output_in(x.value(), {x, residual})
                                               : tape.output(x.rows(), x.cols(), {x, residual});
   const auto rstd = tape.arena().template vector<T>(x.rows());
-  dispatch(tape.device(), [&](auto& ctx) {
+  dispatch<T>(tape.device(), [&](auto& ctx) {
     rms_norm_forward<T>(ctx, y.value(), sum.value(), rstd, x.value(), residual.value(), as_vector(weight.value()),
                         options);
   });
@@ -45,7 +45,7 @@ NormResult<T> rms_norm_residual(Tape<T>& tape, Variable<T> x, Variable<T> residu
     const auto dresidual = in_place ? GradientTarget<T>{dsum, Accumulate::kOverwrite} : tape.claim(residual);
     const auto dx = tape.claim(x);
     const auto dw = tape.claim(weight);
-    dispatch(tape.device(), [&](auto& ctx) {
+    dispatch<T>(tape.device(), [&](auto& ctx) {
       rms_norm_backward<T>(ctx, dx.view, dresidual.view, as_vector(dw.view), dy, dsum, sum.value(),
                            as_vector(weight.value()), rstd, options, dx.accumulate, dresidual.accumulate,
                            dw.accumulate);

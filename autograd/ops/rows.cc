@@ -18,7 +18,7 @@ Variable<T> concat_rows(Tape<T>& tape, std::span<const Variable<T>> parts) {
   const auto each = [&tape](std::span<const Variable<T>> list, auto&& f) {
     std::int64_t first = 0;
     for (const auto& p : list) {
-      if (p.rows() > 0) dispatch(tape.device(), [&](auto& ctx) { f(ctx, p, first); });
+      if (p.rows() > 0) dispatch<T>(tape.device(), [&](auto& ctx) { f(ctx, p, first); });
       first += p.rows();
     }
   };
@@ -38,12 +38,12 @@ Variable<T> concat_rows(Tape<T>& tape, std::span<const Variable<T>> parts) {
 template <class T>
 Variable<T> slice_rows(Tape<T>& tape, Variable<T> x, std::int64_t first, std::int64_t count) {
   const auto y = tape.output(count, x.cols(), {x});
-  dispatch(tape.device(), [&](auto& ctx) {
+  dispatch<T>(tape.device(), [&](auto& ctx) {
     add_scaled<T>(ctx, y.value(), x.value().slice_rows(first, count), 1, Accumulate::kOverwrite);
   });
   tape.record("slice_rows", y, [&tape, x, y, first, count] {
     const auto dx = tape.claim(x);
-    dispatch(tape.device(), [&](auto& ctx) {
+    dispatch<T>(tape.device(), [&](auto& ctx) {
       if (dx.accumulate == Accumulate::kOverwrite) {
         fill<T>(ctx, dx.view.slice_rows(0, first), 0);
         fill<T>(ctx, dx.view.slice_rows(first + count, dx.view.rows() - first - count), 0);

@@ -15,7 +15,7 @@ Variable<T> weighted_sum(Tape<T>& tape, std::span<const std::pair<Variable<T>, d
     if (loss.requires_gradient()) learns = loss;
   }
   const auto y = tape.output(1, 1, {learns});
-  dispatch(tape.device(), [&](auto& ctx) {
+  dispatch<T>(tape.device(), [&](auto& ctx) {
     auto accumulate = Accumulate::kOverwrite;
     for (const auto& [loss, weight] : terms) {
       add_scaled<T>(ctx, y.value(), loss.value(), weight, accumulate);
@@ -28,7 +28,7 @@ Variable<T> weighted_sum(Tape<T>& tape, std::span<const std::pair<Variable<T>, d
       const auto d = tape.claim(loss);
       if (!d) continue;
       const double alpha = weight;
-      dispatch(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, d.view, tape.gradient(y), alpha, d.accumulate); });
+      dispatch<T>(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, d.view, tape.gradient(y), alpha, d.accumulate); });
     }
   });
   return y;
@@ -37,11 +37,11 @@ Variable<T> weighted_sum(Tape<T>& tape, std::span<const std::pair<Variable<T>, d
 template <class T>
 Variable<T> scale(Tape<T>& tape, Variable<T> x, double alpha) {
   const auto y = tape.output(x.rows(), x.cols(), {x});
-  dispatch(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, y.value(), x.value(), alpha, Accumulate::kOverwrite); });
+  dispatch<T>(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, y.value(), x.value(), alpha, Accumulate::kOverwrite); });
   tape.record("scale", y, [&tape, x, y, alpha] {
     const auto dy = tape.gradient(y);
     const auto dx = tape.hand_over(y, x) ? GradientTarget<T>{dy, Accumulate::kOverwrite} : tape.claim(x);
-    dispatch(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, dx.view, dy, alpha, dx.accumulate); });
+    dispatch<T>(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, dx.view, dy, alpha, dx.accumulate); });
   });
   return y;
 }
@@ -50,18 +50,18 @@ template <class T>
 Variable<T> add(Tape<T>& tape, Variable<T> a, Variable<T> b) {
   GALREC_CHECK(a.value().shape == b.value().shape, "({}, {}) + ({}, {})", a.rows(), a.cols(), b.rows(), b.cols());
   const auto y = tape.output(a.rows(), a.cols(), {a, b});
-  dispatch(tape.device(), [&](auto& ctx) {
+  dispatch<T>(tape.device(), [&](auto& ctx) {
     add_scaled<T>(ctx, y.value(), a.value(), 1, Accumulate::kOverwrite);
     add_scaled<T>(ctx, y.value(), b.value(), 1, Accumulate::kAdd);
   });
   tape.record("add", y, [&tape, a, b, y] {
     const auto dy = tape.gradient(y);
     if (const auto db = tape.claim(b)) {
-      dispatch(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, db.view, dy, 1, db.accumulate); });
+      dispatch<T>(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, db.view, dy, 1, db.accumulate); });
     }
     if (tape.hand_over(y, a)) return;
     if (const auto da = tape.claim(a)) {
-      dispatch(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, da.view, dy, 1, da.accumulate); });
+      dispatch<T>(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, da.view, dy, 1, da.accumulate); });
     }
   });
   return y;
@@ -70,7 +70,7 @@ Variable<T> add(Tape<T>& tape, Variable<T> a, Variable<T> b) {
 template <class T>
 double scalar(const Tape<T>& tape, const Variable<T>& x) {
   GALREC_CHECK(x.rows() == 1 && x.cols() == 1, "({}, {}) is no scalar", x.rows(), x.cols());
-  return dispatch(tape.device(), [&](auto& ctx) { return read_scalar<T>(ctx, x.value()); });
+  return dispatch<T>(tape.device(), [&](auto& ctx) { return read_scalar<T>(ctx, x.value()); });
 }
 
 #define INSTANTIATE(T)                                                                          \

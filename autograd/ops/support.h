@@ -45,7 +45,7 @@ Accumulate unify(Tape<T>& tape, std::initializer_list<GradientTarget<T>*> target
   if (!any_add) return Accumulate::kOverwrite;
   for (auto* t : targets) {
     if (!*t || t->accumulate == Accumulate::kAdd) continue;
-    dispatch(tape.device(), [&](auto& ctx) { fill<T>(ctx, t->view, 0); });
+    dispatch<T>(tape.device(), [&](auto& ctx) { fill<T>(ctx, t->view, 0); });
     t->accumulate = Accumulate::kAdd;
   }
   return Accumulate::kAdd;
@@ -57,14 +57,14 @@ View<T, 2> gradient_or_zero(Tape<T>& tape, const Variable<T>& v) {
   if (auto g = tape.gradient(v)) return g;
   auto target = tape.claim(v);
   ensure_memory(tape, target, v.rows(), v.cols());
-  dispatch(tape.device(), [&](auto& ctx) { fill<T>(ctx, target.view, 0); });
+  dispatch<T>(tape.device(), [&](auto& ctx) { fill<T>(ctx, target.view, 0); });
   return target.view;
 }
 
 /// The gradient of a (1,1) output, as the number that loss kernels take.
 template <class T>
 double read_gradient(const Tape<T>& tape, const Variable<T>& loss) {
-  return dispatch(tape.device(), [&](auto& ctx) { return read_scalar<T>(ctx, tape.gradient(loss)); });
+  return dispatch<T>(tape.device(), [&](auto& ctx) { return read_scalar<T>(ctx, tape.gradient(loss)); });
 }
 
 }  // namespace galrec::autograd

@@ -21,7 +21,7 @@ void* Arena::alloc_bytes(std::size_t bytes) {
     mark_.used = 0;
   }
   const std::size_t previous = chunks_.empty() ? 0 : static_cast<std::size_t>(chunks_.back().size());
-  chunks_.emplace_back(static_cast<std::int64_t>(std::max({bytes, kMinChunkBytes, previous})));
+  chunks_.emplace_back(static_cast<std::int64_t>(std::max({bytes, kMinChunkBytes, previous})), *memory_);
   ++system_allocations_;
   std::size_t held = 0;
   for (const auto& c : chunks_) held += static_cast<std::size_t>(c.size());
@@ -35,7 +35,7 @@ void Arena::reset() {
     std::size_t total = 0;
     for (const auto& c : chunks_) total += static_cast<std::size_t>(c.size());
     chunks_.clear();
-    chunks_.emplace_back(static_cast<std::int64_t>(total));
+    chunks_.emplace_back(static_cast<std::int64_t>(total), *memory_);
     ++system_allocations_;
   }
   mark_ = {};

@@ -3,36 +3,41 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
-#include <new>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "kernels/common/check.h"
+#include "kernels/common/memory.h"
 #include "kernels/common/view.h"
 
 namespace galrec {
 
-inline constexpr std::size_t kAlignment = 64;  // a cache line, an AVX-512 vector
-
-/// Move-only block of T, 64-byte aligned, not initialised unless asked.
+/// Move-only block of T in the memory of a resource (which must outlive it), aligned to kAlignment, not initialised unless asked.
 template <class T>
 class Buffer {
   static_assert(std::is_trivially_copyable_v<T>);
 
  public:
   Buffer() = default;
-  explicit Buffer(std::int64_t count) : count_(count) {
+  explicit Buffer(std::int64_t count, MemoryResource& memory = host_memory()) : data_(nullptr, Release{&memory}), count_(count) {
     GALREC_CHECK(count >= 0);
-    const std::size_t bytes = (static_cast<std::size_t>(count) * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
-    if (bytes == 0) return;
-    void* p = std::aligned_alloc(kAlignment, bytes);
-    if (p == nullptr) throw std::bad_alloc();
-    data_.reset(static_cast<T*>(p));
+    if (count > 0) data_.reset(static_cast<T*>(memory.allocate(static_cast<std::size_t>(count) * sizeof(T))));
   }
+  /// Host memory full of `value`.
   Buffer(std::int64_t count, T value) : Buffer(count) { std::uninitialized_fill_n(data_.get(), count, value); }
+  /// A copy of host values in the memory of `memory`.
+  Buffer(std::span<const T> values, MemoryResource& memory) : Buffer(static_cast<std::int64_t>(values.size()), memory) {
+    if (!values.empty()) memory.upload(data(), values.data(), values.size_bytes());
+  }
+  static Buffer zeros(std::int64_t count, MemoryResource& memory) {
+    Buffer buffer(count, memory);
+    if (count > 0) memory.clear(buffer.data(), static_cast<std::size_t>(count) * sizeof(T));
+    return buffer;
+  }
 
+  MemoryResource& memory() const { return *data_.get_deleter().memory; }
   T* data() const { return data_.get(); }
   std::int64_t size() const { return count_; }
   T& operator[](std::int64_t i) const { return data_.get()[i]; }
@@ -45,10 +50,11 @@ class Buffer {
   }
 
  private:
-  struct Free {
-    void operator()(T* p) const { std::free(p); }
+  struct Release {
+    MemoryResource* memory = &host_memory();
+    void operator()(T* p) const { memory->release(p); }
   };
-  std::unique_ptr<T, Free> data_;
+  std::unique_ptr<T, Release> data_;
   std::int64_t count_ = 0;
 };
 
@@ -56,6 +62,9 @@ class Buffer {
 /// reset() merges into one, so that a repeated workload allocates from the system only the first time.
 class Arena {
  public:
+  explicit Arena(MemoryResource& memory = host_memory()) : memory_(&memory) {}
+  MemoryResource& memory() const { return *memory_; }
+
   struct Mark {
     std::size_t chunk = 0;
     std::size_t used = 0;
@@ -87,6 +96,7 @@ class Arena {
  private:
   void* alloc_bytes(std::size_t bytes);
 
+  MemoryResource* memory_;
   std::vector<Buffer<std::byte>> chunks_;
   Mark mark_;
   std::int64_t system_allocations_ = 0;

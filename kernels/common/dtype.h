@@ -19,6 +19,18 @@ struct bfloat16 {
   explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 };
 
+/// The type of sums, statistics, losses, the residual stream and gradients of parameters beside storage of type T.
+template <class T>
+struct Accumulator {
+  using type = T;
+};
+template <>
+struct Accumulator<bfloat16> {
+  using type = float;
+};
+template <class T>
+using Acc = typename Accumulator<T>::type;
+
 /// How matrix products are computed. The master weights and all other arithmetic stay fp32 (or double).
 enum class GemmPrecision { kFull, kBf16 };
 

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "kernels/common/check.h"
+#include "kernels/common/host_device.h"
 
 namespace galrec {
 
@@ -21,30 +22,30 @@ struct View {
 
   View() = default;
   /// Dense row-major view.
-  View(T* pointer, Shape extents) : data(pointer), shape(extents) {
+  GALREC_HOST_DEVICE View(T* pointer, Shape extents) : data(pointer), shape(extents) {
     std::int64_t step = 1;
     for (int d = Rank - 1; d >= 0; --d) {
       stride[d] = step;
       step *= shape[d];
     }
   }
-  View(T* pointer, Shape extents, Shape strides) : data(pointer), shape(extents), stride(strides) {}
+  GALREC_HOST_DEVICE View(T* pointer, Shape extents, Shape strides) : data(pointer), shape(extents), stride(strides) {}
 
   /// View<T> converts to View<const T>.
-  operator View<const T, Rank>() const
+  GALREC_HOST_DEVICE operator View<const T, Rank>() const
     requires(!std::is_const_v<T>)
   {
     return View<const T, Rank>(data, shape, stride);
   }
 
-  std::int64_t extent(int d) const { return shape[d]; }
-  std::int64_t size() const {
+  GALREC_HOST_DEVICE std::int64_t extent(int d) const { return shape[d]; }
+  GALREC_HOST_DEVICE std::int64_t size() const {
     std::int64_t n = 1;
     for (auto e : shape) n *= e;
     return n;
   }
-  bool empty() const { return data == nullptr || size() == 0; }
-  explicit operator bool() const { return data != nullptr; }
+  GALREC_HOST_DEVICE bool empty() const { return data == nullptr || size() == 0; }
+  GALREC_HOST_DEVICE explicit operator bool() const { return data != nullptr; }
 
   bool is_dense() const {
     std::int64_t step = 1;
@@ -55,28 +56,28 @@ struct View {
     return true;
   }
 
-  T& operator[](std::int64_t i) const
+  GALREC_HOST_DEVICE T& operator[](std::int64_t i) const
     requires(Rank == 1)
   {
     return data[i];
   }
-  T& operator()(std::int64_t i, std::int64_t j) const
+  GALREC_HOST_DEVICE T& operator()(std::int64_t i, std::int64_t j) const
     requires(Rank == 2)
   {
     return data[i * stride[0] + j];
   }
   /// Pointer to the first element of row i.
-  T* row(std::int64_t i) const
+  GALREC_HOST_DEVICE T* row(std::int64_t i) const
     requires(Rank == 2)
   {
     return data + i * stride[0];
   }
-  std::int64_t rows() const
+  GALREC_HOST_DEVICE std::int64_t rows() const
     requires(Rank == 2)
   {
     return shape[0];
   }
-  std::int64_t cols() const
+  GALREC_HOST_DEVICE std::int64_t cols() const
     requires(Rank == 2)
   {
     return shape[1];

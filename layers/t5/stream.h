@@ -44,7 +44,7 @@ class BlockMemory {
     }
     ScratchScope scope(tape_.arena());
     block();
-    dispatch(tape_.device(), [&](auto& ctx) {
+    dispatch<T>(tape_.device(), [&](auto& ctx) {
       add_scaled<T>(ctx, sum_, stream.sum.value(), 1, Accumulate::kOverwrite);
       add_scaled<T>(ctx, branch_, stream.branch.value(), 1, Accumulate::kOverwrite);
     });

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/common/dtype.h"
 #include "kernels/common/view.h"
 
 namespace galrec::test {
@@ -24,6 +25,12 @@ struct Tolerance<float> {
 template <>
 struct Tolerance<double> {
   static constexpr double kRelative = 1e-11;
+};
+/// Outputs stored in bf16: two roundings' worth (each at most 2^-9 of the value), as design section 8 allows twice the error
+/// of a naive version that rounds once.
+template <>
+struct Tolerance<bfloat16> {
+  static constexpr double kRelative = 4e-3;
 };
 
 /// Largest |actual - expected| / max(|expected|_max, floor); infinity when anything is not finite or sizes differ.

@@ -1,0 +1,31 @@
+# The CUDA backend: GALREC_CUDA=ON compiles the .cu files with nvcc, EMULATED compiles the same files as C++ against the
+# executor in kernels/simt, OFF leaves them out.
+
+set(GALREC_CUDA_ARCHITECTURES "80-real;90a-real" CACHE STRING "GPU architectures of GALREC_CUDA=ON")
+
+if(GALREC_CUDA STREQUAL "ON")
+  set(CMAKE_CUDA_ARCHITECTURES ${GALREC_CUDA_ARCHITECTURES})
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  enable_language(CUDA)
+  find_package(CUDAToolkit 12.4 REQUIRED)
+  # No --use_fast_math: NaN checks live, and what is approximate says so by name (kernels/common/mma.h).
+  string(APPEND CMAKE_CUDA_FLAGS " --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra")
+  if(GALREC_WERROR)
+    string(APPEND CMAKE_CUDA_FLAGS " -Werror all-warnings")
+  endif()
+elseif(NOT GALREC_CUDA MATCHES "^(OFF|EMULATED)$")
+  message(FATAL_ERROR "GALREC_CUDA=${GALREC_CUDA}: expected OFF, ON or EMULATED")
+endif()
+
+# galrec_cuda_sources(out files…)   what to add to a target of this directory: nothing, CUDA files, or the same as C++
+function(galrec_cuda_sources out)
+  set(${out} "" PARENT_SCOPE)
+  if(GALREC_CUDA STREQUAL "OFF" OR NOT ARGN)
+    return()
+  endif()
+  if(GALREC_CUDA STREQUAL "EMULATED")
+    set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX)
+  endif()
+  set(${out} ${ARGN} PARENT_SCOPE)
+endfunction()
