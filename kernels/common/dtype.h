@@ -4,19 +4,25 @@
 #include <bit>
 #include <cstdint>
 
+#include "kernels/common/host_device.h"
+
 namespace galrec {
 
 struct bfloat16 {
   std::uint16_t bits = 0;
 
   bfloat16() = default;
-  explicit bfloat16(float value) {
+  GALREC_HOST_DEVICE explicit bfloat16(float value) {
+#if defined(__CUDA_ARCH__)
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+#else
     const std::uint32_t u = std::bit_cast<std::uint32_t>(value);
     // NaN keeps its sign and becomes quiet: rounding could otherwise carry it into infinity.
     bits = (u & 0x7fffffffu) > 0x7f800000u ? static_cast<std::uint16_t>((u >> 16) | 0x40u)
                                            : static_cast<std::uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+#endif
   }
-  explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+  GALREC_HOST_DEVICE explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 };
 
 /// The type of sums, statistics, losses, the residual stream and gradients of parameters beside storage of type T.

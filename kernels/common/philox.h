@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/common/host_device.h"
+
 namespace galrec {
 
 /// Names one sequence of random numbers. `stream` separates uses within a step (a layer's dropout, a sampler, …).
@@ -16,7 +18,7 @@ struct PhiloxKey {
 };
 
 /// The 128 random bits of counter block `block` of the key's sequence.
-inline std::array<std::uint32_t, 4> philox(const PhiloxKey& key, std::uint64_t block) {
+GALREC_HOST_DEVICE inline std::array<std::uint32_t, 4> philox(const PhiloxKey& key, std::uint64_t block) {
   constexpr std::uint32_t kMul0 = 0xD2511F53u, kMul1 = 0xCD9E8D57u, kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;
   std::uint32_t c0 = static_cast<std::uint32_t>(block), c1 = static_cast<std::uint32_t>(block >> 32);
   std::uint32_t c2 = key.step, c3 = key.stream;

@@ -3,13 +3,8 @@
 
 #include <cstdint>
 
+#include "kernels/common/host_device.h"
 #include "kernels/common/philox.h"
-
-#ifdef __CUDACC__
-#define GALREC_HOST_DEVICE __host__ __device__
-#else
-#define GALREC_HOST_DEVICE
-#endif
 
 namespace galrec {
 

@@ -1,0 +1,25 @@
+#pragma once
+// What kernels/common/mma.h calls on the executor: the warp's matrix instructions, asynchronous copies, shared memory.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/common/place.h"
+
+namespace galrec::simt {
+
+void mma_m16n8k16_bf16(float* d, const std::uint32_t* a, const std::uint32_t* b, Place where);
+void mma_m16n8k8_tf32(float* d, const std::uint32_t* a, const std::uint32_t* b, Place where);
+enum class MatrixLoad { kRow, kTransposed };
+void ldmatrix(std::uint32_t* r, int matrices, MatrixLoad order, const void* row, Place where);
+
+void cp_async(void* shared, const void* global, int bytes, int valid_bytes, Place where);
+void cp_async_commit();
+void cp_async_wait(int groups_left);
+
+/// The block's dynamic shared memory. Error if the launch gave less than `needed` bytes.
+void* block_shared_memory(std::size_t needed, Place where);
+/// Error if `p` is not a multiple of `bytes`.
+void check_aligned(const void* p, std::size_t bytes, const char* what, Place where);
+
+}  // namespace galrec::simt
