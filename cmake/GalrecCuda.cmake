@@ -3,6 +3,11 @@
 
 set(GALREC_CUDA_ARCHITECTURES "80-real;90a-real" CACHE STRING "GPU architectures of GALREC_CUDA=ON")
 
+option(GALREC_SIMT_INSTRUMENT "EMULATED only: watch every access of the kernels (race detector, traffic meter)" OFF)
+if(GALREC_SIMT_INSTRUMENT AND NOT GALREC_CUDA STREQUAL "EMULATED")
+  message(FATAL_ERROR "GALREC_SIMT_INSTRUMENT needs GALREC_CUDA=EMULATED")
+endif()
+
 if(GALREC_CUDA STREQUAL "ON")
   set(CMAKE_CUDA_ARCHITECTURES ${GALREC_CUDA_ARCHITECTURES})
   set(CMAKE_CUDA_STANDARD 20)
@@ -10,7 +15,8 @@ if(GALREC_CUDA STREQUAL "ON")
   enable_language(CUDA)
   find_package(CUDAToolkit 12.4 REQUIRED)
   # No --use_fast_math: NaN checks live, and what is approximate says so by name (kernels/common/mma.h).
-  string(APPEND CMAKE_CUDA_FLAGS " --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra")
+  # fmt 9 gives up constexpr under nvcc, then g++ refuses its own format.h. 554: a conversion of View that no view of const needs.
+  string(APPEND CMAKE_CUDA_FLAGS " --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra -DFMT_USE_CONSTEXPR=1 -diag-suppress=554")
   if(GALREC_WERROR)
     string(APPEND CMAKE_CUDA_FLAGS " -Werror all-warnings")
   endif()
@@ -25,7 +31,8 @@ function(galrec_cuda_sources out)
     return()
   endif()
   if(GALREC_CUDA STREQUAL "EMULATED")
-    set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX)
+    # `#pragma unroll` is nvcc's and clang's; GCC has a word of its own.
+    set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS -Wno-unknown-pragmas)
   endif()
   set(${out} ${ARGN} PARENT_SCOPE)
 endfunction()

@@ -2,6 +2,9 @@
 // Errors and checks. Every error that leaves a GALRec library is one of these types, and each knows the exit code
 // that the command line returns for it.
 
+#if defined(__CUDACC__)
+#define FMT_CONSTEVAL  // nvcc cannot evaluate fmt's format strings at compile time; they are checked when they are used
+#endif
 #include <fmt/format.h>
 
 #include <stdexcept>
