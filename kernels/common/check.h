@@ -3,7 +3,8 @@
 // that the command line returns for it.
 
 #if defined(__CUDACC__)
-#define FMT_CONSTEVAL  // nvcc cannot evaluate fmt's format strings at compile time; they are checked when they are used
+#define FMT_USE_CONSTEXPR 1  // nvcc can, but fmt does not trust it
+#define FMT_CONSTEVAL        // format strings of .cu files are checked when they are used
 #endif
 #include <fmt/format.h>
 
