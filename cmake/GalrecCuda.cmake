@@ -8,6 +8,11 @@ if(GALREC_SIMT_INSTRUMENT AND NOT GALREC_CUDA STREQUAL "EMULATED")
   message(FATAL_ERROR "GALREC_SIMT_INSTRUMENT needs GALREC_CUDA=EMULATED")
 endif()
 
+option(GALREC_CUDA_COVERAGE "EMULATED only: gcov counts the lines of the kernels (scripts/coverage.py)" OFF)
+if(GALREC_CUDA_COVERAGE)
+  add_link_options(--coverage)
+endif()
+
 if(GALREC_CUDA STREQUAL "ON")
   set(CMAKE_CUDA_ARCHITECTURES ${GALREC_CUDA_ARCHITECTURES})
   set(CMAKE_CUDA_STANDARD 20)
