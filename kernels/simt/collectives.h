@@ -19,6 +19,9 @@ enum class BarrierKind { kPlain, kCount, kAnd, kOr };
 /// The running lane waits for its block. Returns the count, conjunction or disjunction of the predicates.
 int block_barrier(const char* name, BarrierKind kind, int predicate, Place where);
 
+/// Waits for the lanes of `mask`; the only warp operation that also orders memory accesses.
+void sync_warp(unsigned mask, Place where);
+
 template <class T>
 T& argument_of(const Warp& warp, int lane) {
   return *static_cast<T*>(warp.lanes[lane].argument);
@@ -86,8 +89,11 @@ T reduce(const char* name, unsigned mask, T value, F, Place where) {
 }
 
 inline int lane_index() { return static_cast<int>(running_lane->lane); }
-/// `width` must be a power of two up to 32.
-void check_width(int width, Place where);
+/// Error unless `width` is a power of two up to 32.
+[[noreturn]] void fail_width(int width, Place where);
+inline void check_width(int width, Place where) {
+  if (width <= 0 || width > 32 || (width & (width - 1)) != 0) [[unlikely]] fail_width(width, where);
+}
 
 }  // namespace galrec::simt
 
@@ -104,7 +110,7 @@ inline int __syncthreads_or(int predicate, galrec::Place where = galrec::Place::
   return galrec::simt::block_barrier("__syncthreads_or", galrec::simt::BarrierKind::kOr, predicate, where);
 }
 inline void __syncwarp(unsigned mask = 0xffffffffu, galrec::Place where = galrec::Place::here()) {
-  galrec::simt::collective("__syncwarp", mask, nullptr, [](galrec::simt::Warp&, unsigned) {}, where);
+  galrec::simt::sync_warp(mask, where);
 }
 /// The lanes that surely run together with this one: itself. Hardware may answer more; code must not need it.
 inline unsigned __activemask() { return 1u << galrec::simt::running_lane->lane; }

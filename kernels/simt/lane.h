@@ -16,26 +16,24 @@ class Fiber;
 struct Warp;
 struct Block;
 struct AsyncCopies;
+class BlockRunner;
 
 /// Combines what the lanes of `mask` brought to a warp operation; runs once, in the lane that arrived last.
 using Combine = void (*)(Warp& warp, unsigned mask);
-
-enum class LaneState : std::uint8_t { kReady, kAtWarpOperation, kAtBlockBarrier, kExited };
 
 /// One CUDA thread.
 struct Lane {
   uint3 thread{};       // threadIdx
   unsigned linear = 0;  // in the block
   unsigned lane = 0;    // in the warp
-  LaneState state = LaneState::kExited;
   Warp* warp = nullptr;
   Block* block = nullptr;
-  Fiber* fiber = nullptr;    // null until it first runs
-  void* argument = nullptr;  // what it brought to the warp operation at which it waits
-  const char* waits_at = "";
-  unsigned wait_mask = 0;
-  Place where{};
+  Fiber* fiber = nullptr;         // null while it has no stack: before it first runs, after it exits
+  void* argument = nullptr;       // what it brought to the warp operation at which it waits
+  const char* waits_at = "";      // the operation or barrier, for messages
+  Place where{};                  // of it
   AsyncCopies* copies = nullptr;  // cp.async not yet performed
+  unsigned warp_epoch = 0;        // counts its __syncwarp, which order memory within the warp
 };
 
 /// A warp operation that some lanes have reached and others have not.
@@ -52,10 +50,9 @@ struct Warp {
   Lane* lanes = nullptr;    // 32 consecutive ones
   unsigned index = 0;       // in the block
   unsigned exists = 0;      // lanes that the block has (the last warp may be partial)
-  unsigned ready = 0;       // lanes that can run
+  unsigned ready = 0;       // lanes that can run and do not
   unsigned at_barrier = 0;  // lanes that wait for the block
   unsigned exited = 0;
-  unsigned epoch = 0;  // counts the warp operations of all lanes and __syncwarp: orders memory accesses within the warp
   unsigned pending_count = 0;
   std::array<PendingOperation, 32> pending{};
 };
@@ -73,6 +70,7 @@ struct Block {
   std::size_t shared_bytes = 0;
   unsigned epoch = 0;  // counts block barriers
   std::uint64_t linear_index = 0;
+  BlockRunner* runner = nullptr;
 };
 
 /// The running CUDA thread; null in host code.

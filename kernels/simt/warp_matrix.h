@@ -20,6 +20,9 @@ void cp_async_wait(int groups_left);
 /// The block's dynamic shared memory. Error if the launch gave less than `needed` bytes.
 void* block_shared_memory(std::size_t needed, Place where);
 /// Error if `p` is not a multiple of `bytes`.
-void check_aligned(const void* p, std::size_t bytes, const char* what, Place where);
+[[noreturn]] void fail_alignment(const void* p, std::size_t bytes, const char* what, Place where);
+inline void check_aligned(const void* p, std::size_t bytes, const char* what, Place where) {
+  if (reinterpret_cast<std::uintptr_t>(p) % bytes != 0) [[unlikely]] fail_alignment(p, bytes, what, where);
+}
 
 }  // namespace galrec::simt

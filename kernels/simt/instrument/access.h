@@ -10,13 +10,13 @@
 
 namespace galrec::simt {
 
-enum class AccessKind : std::uint8_t { kRead, kWrite, kAtomic };
+enum class AccessType : std::uint8_t { kRead, kWrite, kAtomic };
 enum class Space : std::uint8_t { kGlobal, kShared };
 
 struct Access {
   std::uintptr_t address = 0;
   std::uint32_t bytes = 0;
-  AccessKind kind = AccessKind::kRead;
+  AccessType type = AccessType::kRead;
   Space space = Space::kGlobal;
   const void* pc = nullptr;  // the instruction; what tells one load of a kernel from another
 };

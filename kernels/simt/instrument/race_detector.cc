@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/simt/instrument/sites.h"
+
 namespace galrec::simt {
 
 void RaceDetector::begin_block(std::size_t shared_bytes) {
@@ -34,12 +36,12 @@ bool RaceDetector::ordered(const Touch& earlier, const Touch& now) const {
   return earlier.thread / 32 == now.thread / 32 && earlier.warp_epoch != now.warp_epoch;
 }
 
-void RaceDetector::check(Cell& cell, const Touch& now, AccessKind kind, const Access& access, std::size_t shared_offset) {
+void RaceDetector::check(Cell& cell, const Touch& now, AccessType type, const Access& access, std::size_t shared_offset) {
   const auto races = [&](const Touch& earlier) {
     return !ordered(earlier, now) && !(earlier.atomic && now.atomic);
   };
-  if (races(cell.write)) report(kind == AccessKind::kRead ? "read after write" : "two writes", cell.write, now, access, shared_offset);
-  if (kind == AccessKind::kRead) {
+  if (races(cell.write)) report(type == AccessType::kRead ? "read after write" : "two writes", cell.write, now, access, shared_offset);
+  if (type == AccessType::kRead) {
     // Of readers that nothing orders two are kept: whoever writes next races with one that is not itself.
     Touch& slot = cell.read[0].pc == 0 || ordered(cell.read[0], now) ? cell.read[0] : cell.read[1];
     slot = now;
@@ -56,20 +58,20 @@ void RaceDetector::on_access(const Lane& lane, const Access& access) {
   const Touch now{.block = static_cast<std::uint32_t>(lane.block->linear_index),
                   .thread = lane.linear,
                   .block_epoch = lane.block->epoch,
-                  .warp_epoch = lane.warp->epoch,
+                  .warp_epoch = lane.warp_epoch,
                   .pc = number_of(access.pc),
-                  .atomic = access.kind == AccessKind::kAtomic};
+                  .atomic = access.type == AccessType::kAtomic};
   if (access.space == Space::kShared) {
     const std::size_t first = access.address - reinterpret_cast<std::uintptr_t>(lane.block->shared);
     for (std::size_t at = first; at < std::min(first + access.bytes, written_.size()); ++at) {
       Cell& cell = shared_[at];
       if (cell.launch != generation_) cell = Cell{.launch = generation_, .write = {}, .read = {}};
-      if (access.kind == AccessKind::kRead && !written_[at]) {
+      if (access.type == AccessType::kRead && !written_[at]) {
         report("read of shared memory that nobody wrote", Touch{}, now, access, at);
         return;
       }
-      if (access.kind != AccessKind::kRead) written_[at] = true;
-      check(cell, now, access.kind, access, at);
+      if (access.type != AccessType::kRead) written_[at] = true;
+      check(cell, now, access.type, access, at);
     }
     return;
   }
@@ -77,7 +79,7 @@ void RaceDetector::on_access(const Lane& lane, const Access& access) {
   for (std::uintptr_t grain = access.address / kGlobalGrain; grain <= last; ++grain) {
     Cell& cell = global_cells(grain * kGlobalGrain / kPageBytes)[grain % (kPageBytes / kGlobalGrain)];
     if (cell.launch != launch_) cell = Cell{.launch = launch_, .write = {}, .read = {}};
-    check(cell, now, access.kind, access, 0);
+    check(cell, now, access.type, access, 0);
   }
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 // Data races of CUDA threads in shared and global memory. Two accesses of one launch race when they touch the same bytes, one
 // of them writes, not both are atomic, and nothing orders them:
-//   - threads of one block are ordered by a block barrier between them, lanes of one warp also by a warp operation;
+//   - threads of one block are ordered by a block barrier between them, lanes of one warp also by __syncwarp;
 //   - threads of different blocks are never ordered within a launch.
 // Shared memory is checked byte by byte, and reads of bytes that nobody wrote are reported; global memory in pairs of bytes.
 
@@ -37,7 +37,7 @@ class RaceDetector {
   };
 
   bool ordered(const Touch& earlier, const Touch& now) const;
-  void check(Cell& cell, const Touch& now, AccessKind kind, const Access& access, std::size_t shared_offset);
+  void check(Cell& cell, const Touch& now, AccessType type, const Access& access, std::size_t shared_offset);
   void report(const char* what, const Touch& earlier, const Touch& now, const Access& access, std::size_t shared_offset);
   std::uint32_t number_of(const void* pc);
   Cell* global_cells(std::uintptr_t page);
@@ -56,8 +56,5 @@ class RaceDetector {
   std::unordered_map<std::uint64_t, bool> reported_;  // pairs of instructions
   std::vector<std::string> reports_;
 };
-
-/// "file:line" of an instruction of this program, from its debug information; its address where that fails.
-std::string source_line(const void* pc);
 
 }  // namespace galrec::simt

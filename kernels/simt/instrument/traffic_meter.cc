@@ -38,13 +38,13 @@ void TrafficMeter::end_launch() {
 }
 
 void TrafficMeter::on_access(const Lane& lane, const Access& access) {
-  if (access.kind == AccessKind::kAtomic) {
+  if (access.type == AccessType::kAtomic) {
     ++current().atomics;
     return;
   }
   Site& site = warps_[lane.warp->index][access.pc];
   const std::uint32_t turn = site.executed[lane.lane]++;
-  if (turn == site.requests.size()) site.requests.push_back({access.space, access.kind, {}});
+  if (turn == site.requests.size()) site.requests.push_back({access.space, access.type, {}});
   site.requests[turn].parts.push_back({access.address, access.bytes, lane.lane});
 }
 
@@ -72,7 +72,7 @@ void TrafficMeter::end_block() {
 
 void TrafficMeter::count(const Request& request) {
   KernelTraffic& k = current();
-  const bool reads = request.kind == AccessKind::kRead;
+  const bool reads = request.type == AccessType::kRead;
   if (request.space == Space::kShared) {
     count_shared(request, reads ? k.shared_load : k.shared_store);
   } else {

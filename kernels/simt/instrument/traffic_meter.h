@@ -64,7 +64,7 @@ class TrafficMeter {
   };
   struct Request {
     Space space;
-    AccessKind kind;
+    AccessType type;
     std::vector<Part> parts;
   };
   /// One instruction in one warp: its requests in order, and how often each lane has executed it.

@@ -1,0 +1,38 @@
+#pragma once
+// A fiber: a stack of its own and a place in the code at which it was left. A switch saves six registers and jumps (x86-64);
+// elsewhere, or with GALREC_SIMT_UCONTEXT, it goes through ucontext.
+
+#include <cstddef>
+#include <memory>
+
+namespace galrec::simt {
+
+class Fiber {
+ public:
+  /// Stands for the OS thread that creates it, on the stack that the thread has.
+  Fiber();
+  /// Runs `entry`, which must not return, when it is first switched to. `color` spreads the tops of many stacks over cache sets.
+  Fiber(void (*entry)(), unsigned color);
+  ~Fiber();
+  Fiber(const Fiber&) = delete;
+  Fiber& operator=(const Fiber&) = delete;
+
+  /// Leaves `from`, which must be running, and goes on where `to` was left. Both belong to one OS thread.
+  static void switch_to(Fiber& from, Fiber& to);
+  /// Forgets where the fiber was left: it starts anew. Nothing on its stack is unwound.
+  void restart();
+  /// What sanitizers want to know when a fiber runs for the first time. `entry` calls it first.
+  void started();
+
+ private:
+  struct Context;
+  void* stack_pointer_ = nullptr;
+  void* sanitizer_state_ = nullptr;
+  std::byte* stack_ = nullptr;  // lowest usable byte; a guard page lies below
+  std::size_t stack_bytes_ = 0;
+  void (*entry_)() = nullptr;
+  std::size_t color_bytes_ = 0;
+  std::unique_ptr<Context> context_;
+};
+
+}  // namespace galrec::simt
