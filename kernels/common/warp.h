@@ -115,18 +115,22 @@ struct alignas(16) Pack {
 /// Reads 16 bytes at `p`, which must be aligned to 16.
 template <class T>
 __device__ __forceinline__ Pack<std::remove_const_t<T>> load16(T* p, [[maybe_unused]] DevicePlace where = DevicePlace::here()) {
-#if !defined(__CUDACC__)
-  simt::check_aligned(p, 16, "load16", where);
-#endif
+#if defined(__CUDACC__)
   return std::bit_cast<Pack<std::remove_const_t<T>>>(*reinterpret_cast<const uint4*>(p));
+#else
+  simt::check_aligned(p, 16, "load16", where);
+  return std::bit_cast<Pack<std::remove_const_t<T>>>(*reinterpret_cast<const simt::Words16*>(p));
+#endif
 }
 /// Writes 16 bytes at `p`, which must be aligned to 16.
 template <class T>
 __device__ __forceinline__ void store16(T* p, const Pack<T>& value, [[maybe_unused]] DevicePlace where = DevicePlace::here()) {
-#if !defined(__CUDACC__)
-  simt::check_aligned(p, 16, "store16", where);
-#endif
+#if defined(__CUDACC__)
   *reinterpret_cast<uint4*>(p) = std::bit_cast<uint4>(value);
+#else
+  simt::check_aligned(p, 16, "store16", where);
+  *reinterpret_cast<simt::Words16*>(p) = std::bit_cast<simt::Words16>(value);
+#endif
 }
 
 /// bf16 and back. Rounds to nearest even; a NaN becomes the device's canonical one (0x7fff).

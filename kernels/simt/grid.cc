@@ -76,15 +76,17 @@ void run_grid(const Launch& launch) {
     }
   };
   const auto threads = std::uint64_t{launch.block.x} * launch.block.y * launch.block.z;
-  const bool alone = blocks == 1 || schedule.os_threads <= 1 || blocks * threads < kWorthSharing;
+  const bool alone = observer() != nullptr || blocks == 1 || schedule.os_threads <= 1 || blocks * threads < kWorthSharing;
   if (alone) {
     work();
   } else {
     ThreadPool::shared().run(schedule.os_threads, work);
   }
-  if (!error) return;
+  Observer* const watching_now = observer();
+  if (!error && watching_now == nullptr) return;
   try {
-    std::rethrow_exception(error);
+    if (error) std::rethrow_exception(error);
+    watching_now->verify_launch(launch);
   } catch (const Error& e) {
     throw Error(describe(launch) + ": " + e.what(), e.exit_code());
   }

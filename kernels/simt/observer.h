@@ -1,7 +1,6 @@
 #pragma once
 // Who watches a run: the race detector and the traffic meter. None by default: an event then costs one test of a pointer.
-// Blocks run on several OS threads at once, so events of different blocks may come concurrently; those of one block come in
-// order, on one OS thread.
+// A watched grid runs on one OS thread: events come one after the other, block by block.
 
 #include <atomic>
 #include <cstddef>
@@ -22,6 +21,8 @@ class Observer {
   virtual void launch_begins(const Launch&) {}
   /// Also after an error.
   virtual void launch_ends(const Launch&) {}
+  /// After a grid without error; throws galrec::Error when what was seen is one.
+  virtual void verify_launch(const Launch&) {}
   /// `shared` and `shared_bytes` of the block are set; the memory is poisoned.
   virtual void block_begins(const Block&) {}
   /// Not after an error.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "kernels/common/check.h"
+#include "kernels/simt/async_copies.h"
 #include "kernels/simt/device_memory.h"
 #include "kernels/simt/instrument/race_detector.h"
 #include "kernels/simt/instrument/sites.h"
@@ -71,25 +72,20 @@ class Instrument final : public Observer {
       meter_.on_ldmatrix(addresses, matrices);
       return;
     }
-    // Each row counts as read by the lane that named it.
-    for (int l = 0; l < matrices * 8; ++l)
-      observe(warp.lanes[l], {reinterpret_cast<std::uintptr_t>(rows[l]), 16, AccessType::kRead, Space::kShared, site_of(where)});
+    // Row r of a matrix goes to lanes 4r to 4r + 3; two of them are enough to meet any writer as another lane.
+    for (int l = 0; l < matrices * 8; ++l) {
+      const Access access{reinterpret_cast<std::uintptr_t>(rows[l]), 16, AccessType::kRead, Space::kShared, site_of(where)};
+      observe(warp.lanes[4 * (l % 8)], access);
+      observe(warp.lanes[4 * (l % 8) + 1], access);
+    }
   }
 
-  void copy_begins(const Lane& lane, const void* shared, const void* global, int bytes, int valid, Place where) override {
-    const void* site = site_of(where);
-    if (valid > 0) {
-      observe(lane, {reinterpret_cast<std::uintptr_t>(global), static_cast<std::uint32_t>(valid), AccessType::kRead, Space::kGlobal, site});
-    }
-    // The bytes may land at any time from now on.
-    observe(lane, {reinterpret_cast<std::uintptr_t>(shared), static_cast<std::uint32_t>(bytes), AccessType::kWrite, Space::kShared,
-                   static_cast<const char*>(site) + 1});
+  void copy_begins(const Lane& lane, const AsyncCopy& copy) override {
+    if (copy.valid > 0) observe(lane, read_of(copy));
+    observe(lane, write_of(copy));  // the bytes may land at any time from now on
   }
-  void copy_ends(const Lane& lane, const void* shared, int bytes, Place where) override {
-    if (watch_ == Watch::kRaces) {
-      observe(lane, {reinterpret_cast<std::uintptr_t>(shared), static_cast<std::uint32_t>(bytes), AccessType::kWrite, Space::kShared,
-                     static_cast<const char*>(site_of(where)) + 1});
-    }
+  void copy_ends(const Lane& lane, const AsyncCopy& copy) override {
+    if (watch_ == Watch::kRaces) observe(lane, write_of(copy));
   }
 
   void observe(const Lane& lane, const Access& access) {
@@ -111,6 +107,15 @@ class Instrument final : public Observer {
   }
 
  private:
+  static Access read_of(const AsyncCopy& copy) {
+    return {reinterpret_cast<std::uintptr_t>(copy.from), static_cast<std::uint32_t>(copy.valid), AccessType::kRead, Space::kGlobal,
+            site_of(copy.where)};
+  }
+  static Access write_of(const AsyncCopy& copy) {
+    return {reinterpret_cast<std::uintptr_t>(copy.to), static_cast<std::uint32_t>(copy.bytes), AccessType::kWrite, Space::kShared,
+            static_cast<const char*>(site_of(copy.where)) + 1};
+  }
+
   Instrument() {
     const char* value = std::getenv("GALREC_SIMT_WATCH");
     const std::string_view watch = value != nullptr ? value : "race";

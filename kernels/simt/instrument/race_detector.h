@@ -16,7 +16,10 @@ namespace galrec::simt {
 
 class RaceDetector {
  public:
-  void begin_launch() { ++launch_; }
+  void begin_launch() {
+    ++launch_;
+    reported_.clear();
+  }
   void begin_block(std::size_t shared_bytes);
   void on_access(const Lane& lane, const Access& access);
 
