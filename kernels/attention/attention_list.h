@@ -1,0 +1,44 @@
+#pragma once
+// Work lists: which (sequence, tile) a block of threads works on. Built on the device, where the lengths are; the host
+// knows only how long a list can get.
+
+#include <cstdint>
+
+#include "kernels/attention/attention_device.h"
+#include "kernels/common/context.h"
+
+namespace galrec::attention_cuda {
+
+/// Rows [first, first + tile) of a sequence; what a row is, the list's kernel knows.
+struct WorkItem {
+  int sequence, first;
+};
+
+/// A list in device memory, expensive items first.
+struct WorkList {
+  const WorkItem* items = nullptr;
+  const int* count = nullptr;
+  std::int64_t capacity = 0;  // the grid is sized by this
+};
+
+enum class Side { kQueries, kKeys, kWhole };
+
+/// Sequences whose longer side has `shortest` to `longest` rows, cut into tiles of `tile` rows of a side; kWhole: one
+/// item each.
+struct ListRequest {
+  int shortest = 1, longest = 1 << 30;
+  Side side = Side::kWhole;
+  int tile = 1;
+};
+
+struct Extents {
+  std::int64_t batch, tq, tk;
+};
+
+/// Fills one list per request, in memory of `scratch`, with one launch. Reports offsets out of order; such sequences
+/// are left out.
+inline constexpr int kMaxLists = 6;
+void build_lists(CudaContext& ctx, Arena& scratch, const Common& common, const Extents& extents,
+                 const ListRequest* requests, int count, WorkList* lists);
+
+}  // namespace galrec::attention_cuda
