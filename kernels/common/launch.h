@@ -44,6 +44,7 @@ void launch(void (*kernel)(Parameters...), GridExtent grid, dim3 block, std::siz
   static_assert(sizeof...(Parameters) == sizeof...(Arguments), "one argument for each parameter of the kernel");
   static_assert((std::is_trivially_copyable_v<Parameters> && ...), "kernel parameters are copied to the device as bytes");
   static_assert((sizeof(Parameters) + ... + 0) <= 4096, "kernel parameters take at most 4 KiB");
+  GALREC_CHECK(stream != nullptr, "a launch on the default stream, which waits for everything: name one");
 #if defined(__CUDACC__)
   const auto check = [&](cudaError_t code) {
     if (code == cudaSuccess) return;
@@ -70,7 +71,6 @@ void launch(void (*kernel)(Parameters...), GridExtent grid, dim3 block, std::siz
   if (capturing == cudaStreamCaptureStatusNone) check(cudaStreamSynchronize(stream));
 #endif
 #else
-  static_cast<void>(stream);
   struct Call {
     void (*kernel)(Parameters...);
     std::tuple<Parameters...> arguments;

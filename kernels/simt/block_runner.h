@@ -47,6 +47,9 @@ class BlockRunner {
   std::string table() const;
 
  private:
+  PendingOperation& join(const char* name, unsigned mask, Combine combine, Place where);
+  [[noreturn]] void fail_to_meet(const PendingOperation& other, const char* name, unsigned mask, Place where) const;
+  [[noreturn]] void fail_to_come(const PendingOperation& awaited, const Lane& lane, const char* instead, Place where) const;
   static void fiber_main();
   void run_body(Lane& lane);
   Lane* next_of(Warp& warp);
@@ -54,7 +57,7 @@ class BlockRunner {
   void reset_block(std::uint64_t linear_index);
   void release_barrier(Lane* running);
   void abandon();
-  void expect_nobody_waits_for(const Lane& lane, const char* instead, Place where);
+  void expect_nobody_waits_for(const Lane& lane, const char* instead, Place where) const;
   [[noreturn]] void fail_with_table(const std::string& what) const;
 
   struct BarrierState {

@@ -48,12 +48,12 @@ T shuffle(const char* name, unsigned mask, T value, int source, Place where) {
   ShuffleArgument<T> mine{value, value, source};
   collective(
       name, mask, &mine,
-      [](Warp& warp, unsigned m) {
+      [](Warp& warp, unsigned m, Place at) {
         for_lanes(m, [&](int lane) {
           auto& to = argument_of<ShuffleArgument<T>>(warp, lane);
           if ((m >> to.source & 1u) == 0) {
             fail("lane " + std::to_string(lane) + " reads lane " + std::to_string(to.source) + ", which does not take part",
-                 warp.lanes[lane].where);
+                 at);
           }
           to.result = argument_of<ShuffleArgument<T>>(warp, to.source).value;
         });
@@ -78,7 +78,7 @@ T reduce(const char* name, unsigned mask, T value, F, Place where) {
   ReduceArgument<T> mine{value, value};
   collective(
       name, mask, &mine,
-      [](Warp& warp, unsigned m) {
+      [](Warp& warp, unsigned m, Place) {
         const int first = std::countr_zero(m);
         T total = argument_of<ReduceArgument<T>>(warp, first).value;
         for_lanes(m & (m - 1), [&](int lane) { total = F{}(total, argument_of<ReduceArgument<T>>(warp, lane).value); });

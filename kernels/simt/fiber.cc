@@ -6,12 +6,7 @@
 #include <cstdint>
 #include <new>
 
-#include "kernels/simt/sanitizers.h"
-
-#if defined(__x86_64__) && !defined(GALREC_SIMT_UCONTEXT)
-#define GALREC_SIMT_ASSEMBLY 1
-#else
-#define GALREC_SIMT_ASSEMBLY 0
+#if !GALREC_SIMT_ASSEMBLY
 #include <ucontext.h>
 #endif
 
@@ -53,15 +48,16 @@ galrec_simt_switch:
   .cfi_endproc
   .size galrec_simt_switch, .-galrec_simt_switch
 )");
-extern "C" void galrec_simt_switch(void** save, void* load);
 
 struct Fiber::Context {};
+void Fiber::swap_contexts(Fiber&, Fiber&) {}
 
 #else
 
 struct Fiber::Context {
   ucontext_t at{};
 };
+void Fiber::swap_contexts(Fiber& from, Fiber& to) { swapcontext(&from.context_->at, &to.context_->at); }
 
 #endif
 
@@ -111,16 +107,6 @@ void Fiber::restart() {
   context_->at.uc_link = nullptr;
   makecontext(&context_->at, entry_, 0);
 #endif
-}
-
-void Fiber::switch_to(Fiber& from, Fiber& to) {
-  start_switch(&from.sanitizer_state_, to.stack_, to.stack_bytes_);
-#if GALREC_SIMT_ASSEMBLY
-  galrec_simt_switch(&from.stack_pointer_, to.stack_pointer_);
-#else
-  swapcontext(&from.context_->at, &to.context_->at);
-#endif
-  finish_switch(from.sanitizer_state_);
 }
 
 void Fiber::started() { finish_switch(nullptr); }

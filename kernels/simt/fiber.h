@@ -5,6 +5,16 @@
 #include <cstddef>
 #include <memory>
 
+#include "kernels/simt/sanitizers.h"
+
+#if defined(__x86_64__) && !defined(GALREC_SIMT_UCONTEXT)
+#define GALREC_SIMT_ASSEMBLY 1
+/// Keeps the callee-saved registers on the running stack and its pointer in *save, then goes on with the stack at `load`.
+extern "C" void galrec_simt_switch(void** save, void* load);
+#else
+#define GALREC_SIMT_ASSEMBLY 0
+#endif
+
 namespace galrec::simt {
 
 class Fiber {
@@ -26,6 +36,7 @@ class Fiber {
 
  private:
   struct Context;
+  static void swap_contexts(Fiber& from, Fiber& to);
   void* stack_pointer_ = nullptr;
   void* sanitizer_state_ = nullptr;
   std::byte* stack_ = nullptr;  // lowest usable byte; a guard page lies below
@@ -34,5 +45,15 @@ class Fiber {
   std::size_t color_bytes_ = 0;
   std::unique_ptr<Context> context_;
 };
+
+inline void Fiber::switch_to(Fiber& from, Fiber& to) {
+  start_switch(&from.sanitizer_state_, to.stack_, to.stack_bytes_);
+#if GALREC_SIMT_ASSEMBLY
+  galrec_simt_switch(&from.stack_pointer_, to.stack_pointer_);
+#else
+  swap_contexts(from, to);
+#endif
+  finish_switch(from.sanitizer_state_);
+}
 
 }  // namespace galrec::simt

@@ -18,8 +18,8 @@ struct Block;
 struct AsyncCopies;
 class BlockRunner;
 
-/// Combines what the lanes of `mask` brought to a warp operation; runs once, in the lane that arrived last.
-using Combine = void (*)(Warp& warp, unsigned mask);
+/// Combines what the lanes of `mask` brought to the warp operation at `where`; runs once, in the lane that arrived last.
+using Combine = void (*)(Warp& warp, unsigned mask, Place where);
 
 /// One CUDA thread.
 struct Lane {
@@ -30,8 +30,8 @@ struct Lane {
   Block* block = nullptr;
   Fiber* fiber = nullptr;         // null while it has no stack: before it first runs, after it exits
   void* argument = nullptr;       // what it brought to the warp operation at which it waits
-  const char* waits_at = "";      // the operation or barrier, for messages
-  Place where{};                  // of it
+  const char* barrier = "";       // the block barrier at which it waits, for messages
+  Place barrier_place{};
   AsyncCopies* copies = nullptr;  // cp.async not yet performed
   unsigned warp_epoch = 0;        // counts its __syncwarp, which order memory within the warp
 };

@@ -26,45 +26,47 @@ void BlockRunner::collective(const char* name, unsigned mask, void* argument, Co
   Lane& me = *running_lane;
   Warp& warp = *me.warp;
   const unsigned bit = 1u << me.lane;
-  if ((mask & bit) == 0) fail(std::string(name) + ": the calling lane is not in its own " + lanes_of(mask), where);
   mask &= warp.exists;  // hardware ignores lanes that the block does not have
   me.argument = argument;
-  me.waits_at = name;
-  me.where = where;
-  PendingOperation* met = nullptr;
+  // Nearly always this lane either comes first, or finds one operation pending, which is its own.
+  PendingOperation& first = warp.pending[0];
+  const bool expected = warp.pending_count == 1 && first.mask == mask && first.combine == combine && first.where == where && (mask & bit) != 0;
+  PendingOperation& met = expected ? first : join(name, mask, combine, where);
+  met.arrived |= bit;
+  if (met.arrived != mask) return suspend();
+  met = warp.pending[--warp.pending_count];
+  combine(warp, mask, where);
+  warp.ready |= mask & ~bit;
+  if (Observer* o = observer()) o->warp_operation(warp, name, mask, where);
+}
+
+PendingOperation& BlockRunner::join(const char* name, unsigned mask, Combine combine, Place where) {
+  Warp& warp = *running_lane->warp;
+  if ((mask >> running_lane->lane & 1u) == 0) fail(std::string(name) + ": the calling lane is not in its own " + lanes_of(mask), where);
   for (unsigned i = 0; i < warp.pending_count; ++i) {
     PendingOperation& p = warp.pending[i];
     if ((p.mask & mask) == 0) continue;
-    if (p.mask != mask || p.combine != combine || !(p.where == where)) {
-      fail_with_table(fmt::format("{} with {} while lanes of it wait at {} with {}", at(name, where), lanes_of(mask), at(p.name, p.where),
-                                  lanes_of(p.mask)));
-    }
-    met = &p;
-    break;
+    if (p.mask == mask && p.combine == combine && p.where == where) return p;
+    fail_to_meet(p, name, mask, where);
   }
-  if (met == nullptr) {
-    if ((mask & (warp.exited | warp.at_barrier)) != 0) {
-      fail_with_table(fmt::format("{}: lanes of {} have exited or wait at a block barrier", at(name, where), lanes_of(mask)));
-    }
-    met = &warp.pending[warp.pending_count++];
-    *met = {name, combine, mask, 0, where};
+  if ((mask & (warp.exited | warp.at_barrier)) != 0) {
+    fail_with_table(fmt::format("{}: lanes of {} have exited or wait at a block barrier", at(name, where), lanes_of(mask)));
   }
-  met->arrived |= bit;
-  if (met->arrived != mask) {
-    suspend();
-    return;
-  }
-  *met = warp.pending[--warp.pending_count];
-  combine(warp, mask);
-  warp.ready |= mask & ~bit;
-  if (Observer* o = observer()) o->warp_operation(warp, name, mask, where);
+  PendingOperation& fresh = warp.pending[warp.pending_count++];
+  fresh = {name, combine, mask, 0, where};
+  return fresh;
+}
+
+void BlockRunner::fail_to_meet(const PendingOperation& other, const char* name, unsigned mask, Place where) const {
+  fail_with_table(fmt::format("{} with {} while lanes of it wait at {} with {}", at(name, where), lanes_of(mask), at(other.name, other.where),
+                              lanes_of(other.mask)));
 }
 
 int BlockRunner::barrier(const char* name, BarrierKind kind, int predicate, Place where) {
   Lane& me = *running_lane;
   expect_nobody_waits_for(me, name, where);
-  me.waits_at = name;
-  me.where = where;
+  me.barrier = name;
+  me.barrier_place = where;
   if (barrier_.arrived == 0) {
     barrier_.name = name;
     barrier_.kind = kind;
@@ -102,13 +104,16 @@ void BlockRunner::release_barrier(Lane* running) {
   if (Observer* o = observer()) o->block_barrier(block_, barrier_.where);
 }
 
-void BlockRunner::expect_nobody_waits_for(const Lane& lane, const char* instead, Place where) {
+void BlockRunner::expect_nobody_waits_for(const Lane& lane, const char* instead, Place where) const {
   for (unsigned i = 0; i < lane.warp->pending_count; ++i) {
-    const PendingOperation& p = lane.warp->pending[i];
-    if ((p.mask >> lane.lane & 1u) == 0) continue;
-    fail_with_table(fmt::format("lanes wait at {} ({}) for lane {}, which {}{}", at(p.name, p.where), lanes_of(p.mask), lane.lane,
-                                where.line == 0 ? "" : "is at ", where.line == 0 ? instead : at(instead, where)));
+    const PendingOperation& awaited = lane.warp->pending[i];
+    if ((awaited.mask >> lane.lane & 1u) != 0) fail_to_come(awaited, lane, instead, where);
   }
+}
+
+void BlockRunner::fail_to_come(const PendingOperation& awaited, const Lane& lane, const char* instead, Place where) const {
+  fail_with_table(fmt::format("lanes wait at {} ({}) for lane {}, which {}", at(awaited.name, awaited.where), lanes_of(awaited.mask), lane.lane,
+                              where.line == 0 ? instead : "is at " + at(instead, where)));
 }
 
 void BlockRunner::fail_with_table(const std::string& what) const {
@@ -121,9 +126,10 @@ std::string BlockRunner::table() const {
     const unsigned bit = 1u << l;
     const Lane& lane = warp.lanes[l];
     if ((warp.exited & bit) != 0) return "exited";
-    if ((warp.at_barrier & bit) != 0) return "at " + at(lane.waits_at, lane.where);
+    if ((warp.at_barrier & bit) != 0) return "at " + at(lane.barrier, lane.barrier_place);
     for (unsigned i = 0; i < warp.pending_count; ++i) {
-      if ((warp.pending[i].arrived & bit) != 0) return "at " + at(lane.waits_at, lane.where) + " with " + lanes_of(warp.pending[i].mask);
+      const PendingOperation& p = warp.pending[i];
+      if ((p.arrived & bit) != 0) return "at " + at(p.name, p.where) + " with " + lanes_of(p.mask);
     }
     if (&lane == running_lane) return "running";
     return lane.fiber == nullptr ? "not yet started" : "on its way";
@@ -136,7 +142,8 @@ std::string BlockRunner::table() const {
       const std::string what = state(warp, first);
       unsigned last = first;
       while (last + 1 < lanes && state(warp, last + 1) == what) ++last;
-      lines += fmt::format("\n  warp {} lanes {}-{}: {}", w, first, last, what);
+      const std::string which = first == last ? fmt::format("lane {}", first) : fmt::format("lanes {}-{}", first, last);
+      lines += fmt::format("\n  warp {} {}: {}", w, which, what);
       first = last + 1;
     }
   }

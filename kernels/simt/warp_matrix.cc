@@ -20,7 +20,6 @@ struct Product {
   float* d;
   const std::uint32_t* a;
   const std::uint32_t* b;
-  Place where;
 };
 
 struct MatrixRead {
@@ -28,39 +27,43 @@ struct MatrixRead {
   const void* row;
   int matrices;
   MatrixLoad order;
-  Place where;
 };
 
 void expect_whole_warp(const Warp& warp, const char* name, Place where) {
   if (warp.exists != kAllLanes) fail(std::string(name) + ": the warp has fewer than 32 lanes", where);
 }
 
-/// D += A B over the gathered operands. Products of bf16 or TF32 are exact in fp32, so only the order of the additions (k
-/// ascending) rounds, and contraction to FMA changes nothing.
+/// A column of 16 rows in a vector register (or several), which both compilers know.
+using Column [[gnu::vector_size(64)]] = float;
+
+/// D += A B over the gathered operands, stored by columns. Products of bf16 or TF32 are exact in fp32, so only the order of the
+/// additions (k ascending) rounds, and contraction to FMA changes nothing.
 template <int K>
-void multiply(float (&d)[16][8], const float (&a)[16][K], const float (&b)[K][8]) {
-  for (int m = 0; m < 16; ++m) {
-    for (int k = 0; k < K; ++k) {
-      for (int n = 0; n < 8; ++n) d[m][n] += a[m][k] * b[k][n];
-    }
+void multiply(Column (&d)[8], const Column (&a)[K], const float (&b)[K][8]) {
+  for (int k = 0; k < K; ++k) {
+    for (int n = 0; n < 8; ++n) d[n] += a[k] * b[k][n];
   }
 }
 
-void gather_accumulators(const Warp& warp, float (&d)[16][8]) {
+void gather_accumulators(const Warp& warp, Column (&d)[8]) {
   for (int l = 0; l < 32; ++l) {
     const float* from = argument_of<Product>(warp, l).d;
     const int g = l / 4, t = l % 4;
-    std::memcpy(&d[g][2 * t], from, 8);
-    std::memcpy(&d[g + 8][2 * t], from + 2, 8);
+    d[2 * t][g] = from[0];
+    d[2 * t + 1][g] = from[1];
+    d[2 * t][g + 8] = from[2];
+    d[2 * t + 1][g + 8] = from[3];
   }
 }
 
-void scatter_accumulators(const Warp& warp, const float (&d)[16][8]) {
+void scatter_accumulators(const Warp& warp, const Column (&d)[8]) {
   for (int l = 0; l < 32; ++l) {
     float* to = argument_of<Product>(warp, l).d;
     const int g = l / 4, t = l % 4;
-    std::memcpy(to, &d[g][2 * t], 8);
-    std::memcpy(to + 2, &d[g + 8][2 * t], 8);
+    to[0] = d[2 * t][g];
+    to[1] = d[2 * t + 1][g];
+    to[2] = d[2 * t][g + 8];
+    to[3] = d[2 * t + 1][g + 8];
   }
 }
 
@@ -69,15 +72,16 @@ float high_bf16(std::uint32_t pair) { return std::bit_cast<float>(pair & 0xffff0
 /// The tensor core does not see the lowest 13 bits.
 float as_tf32(std::uint32_t bits) { return std::bit_cast<float>(bits & 0xffffe000u); }
 
-void multiply_bf16(Warp& warp, unsigned) {
-  float a[16][16], b[16][8], d[16][8];
+void multiply_bf16(Warp& warp, unsigned, Place where) {
+  Column a[16], d[8];
+  float b[16][8];
   for (int l = 0; l < 32; ++l) {
     const Product& p = argument_of<Product>(warp, l);
     const int g = l / 4, t = l % 4;
     for (int i = 0; i < 4; ++i) {
       const int row = g + i % 2 * 8, k = 2 * t + i / 2 * 8;
-      a[row][k] = low_bf16(p.a[i]);
-      a[row][k + 1] = high_bf16(p.a[i]);
+      a[k][row] = low_bf16(p.a[i]);
+      a[k + 1][row] = high_bf16(p.a[i]);
     }
     for (int i = 0; i < 2; ++i) {
       b[2 * t + i * 8][g] = low_bf16(p.b[i]);
@@ -87,30 +91,31 @@ void multiply_bf16(Warp& warp, unsigned) {
   gather_accumulators(warp, d);
   multiply<16>(d, a, b);
   scatter_accumulators(warp, d);
-  if (Observer* o = observer()) o->mma(warp, MatrixShape::kM16N8K16Bf16, argument_of<Product>(warp, 0).where);
+  if (Observer* o = observer()) o->mma(warp, MatrixShape::kM16N8K16Bf16, where);
 }
 
-void multiply_tf32(Warp& warp, unsigned) {
-  float a[16][8], b[8][8], d[16][8];
+void multiply_tf32(Warp& warp, unsigned, Place where) {
+  Column a[8], d[8];
+  float b[8][8];
   for (int l = 0; l < 32; ++l) {
     const Product& p = argument_of<Product>(warp, l);
     const int g = l / 4, t = l % 4;
-    for (int i = 0; i < 4; ++i) a[g + i % 2 * 8][t + i / 2 * 4] = as_tf32(p.a[i]);
+    for (int i = 0; i < 4; ++i) a[t + i / 2 * 4][g + i % 2 * 8] = as_tf32(p.a[i]);
     for (int i = 0; i < 2; ++i) b[t + i * 4][g] = as_tf32(p.b[i]);
   }
   gather_accumulators(warp, d);
   multiply<8>(d, a, b);
   scatter_accumulators(warp, d);
-  if (Observer* o = observer()) o->mma(warp, MatrixShape::kM16N8K8Tf32, argument_of<Product>(warp, 0).where);
+  if (Observer* o = observer()) o->mma(warp, MatrixShape::kM16N8K8Tf32, where);
 }
 
 void product(const char* name, Combine combine, float* d, const std::uint32_t* a, const std::uint32_t* b, Place where) {
-  Product mine{d, a, b, where};
+  Product mine{d, a, b};
   expect_whole_warp(*running_lane->warp, name, where);
   collective(name, kAllLanes, &mine, combine, where);
 }
 
-void read_matrices(Warp& warp, unsigned) {
+void read_matrices(Warp& warp, unsigned, Place where) {
   const MatrixRead& first = argument_of<MatrixRead>(warp, 0);
   const Block& block = *warp.block;
   const std::byte* rows[32] = {};
@@ -118,9 +123,9 @@ void read_matrices(Warp& warp, unsigned) {
     const MatrixRead& read = argument_of<MatrixRead>(warp, l);
     rows[l] = static_cast<const std::byte*>(read.row);
     if (rows[l] < block.shared || rows[l] + 16 > block.shared + block.shared_bytes) {
-      fail(fmt::format("ldmatrix: row {} of matrix {} is outside the block's shared memory", l % 8, l / 8), read.where);
+      fail(fmt::format("ldmatrix: row {} of matrix {} is outside the block's shared memory", l % 8, l / 8), where);
     }
-    check_aligned(rows[l], 16, "ldmatrix: a row's address", read.where);
+    check_aligned(rows[l], 16, "ldmatrix: a row's address", where);
   }
   for (int m = 0; m < first.matrices; ++m) {
     std::uint16_t matrix[8][8];
@@ -138,7 +143,7 @@ void read_matrices(Warp& warp, unsigned) {
   if (Observer* o = observer()) {
     const void* addresses[32];
     std::copy(rows, rows + 32, addresses);
-    o->ldmatrix(warp, addresses, first.matrices, first.where);
+    o->ldmatrix(warp, addresses, first.matrices, where);
   }
 }
 
@@ -153,7 +158,7 @@ void mma_m16n8k8_tf32(float* d, const std::uint32_t* a, const std::uint32_t* b, 
 }
 
 void ldmatrix(std::uint32_t* r, int matrices, MatrixLoad order, const void* row, Place where) {
-  MatrixRead mine{r, row, matrices, order, where};
+  MatrixRead mine{r, row, matrices, order};
   const char* name = order == MatrixLoad::kRow ? "ldmatrix" : "ldmatrix.trans";
   expect_whole_warp(*running_lane->warp, name, where);
   collective(name, kAllLanes, &mine, read_matrices, where);
