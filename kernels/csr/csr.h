@@ -8,9 +8,13 @@
 // Backward  -
 // Saved and aliasing  -
 // Numerics and determinism  a sample is a pure function of (key, draw id of the node, slot): Floyd's algorithm over Philox numbers, never of the
-//           thread or the batch; one Thrust source for CPU (OpenMP) and GPU, bit-equal on both. Block of (draw id n, slot s):
-//           n * 64 + s, so fanout <= 64.
+//           thread or the batch; what is done to a node is one source (sample_one.h) for CPU and GPU, bit-equal on both. Block of
+//           (draw id n, slot s): n * 64 + s, so fanout <= 64.
 // Launch    building and transposing: two serial counting sorts; sampling: Thrust transform, scan, for_each on the context's threads
+//           CUDA: sampling only: counts and their sums per 256 nodes, one block that scans the sums, then a thread a node that draws, its
+//           picks in shared memory. Kernels of our own rather than Thrust: its scan would allocate and wait for the host, and on the
+//           executor it would leave the device's memory to OpenMP threads that nothing watches. Reads a few words at random of each
+//           row: a gather, whose sectors are used in part.
 // Reference Floyd (Bentley 1987); Hamilton et al. 2017 (neighbour sampling)
 
 #include <vector>
@@ -21,7 +25,7 @@
 
 namespace galrec {
 
-/// Owning CSR of int32 (host memory on the CPU backend).
+/// Owning CSR of int32 in host memory.
 struct Csr {
   std::int32_t rows = 0;
   std::int32_t cols = 0;
@@ -53,5 +57,25 @@ struct SampleOptions {
 /// samples differs); `exclude` (N) is a neighbour never returned, -1 for none.
 void csr_sample(CpuContext& ctx, SampledNeighbors& out, const Csr& graph, View<const std::int32_t, 1> nodes,
                 View<const std::int64_t, 1> draw_ids, View<const std::int32_t, 1> exclude, const SampleOptions& options);
+
+/// A graph in the memory of a context.
+struct DeviceCsr {
+  std::int32_t rows = 0;
+  std::int32_t cols = 0;
+  Buffer<std::int32_t> row_ptr;  // (rows+1)
+  Buffer<std::int32_t> col_idx;  // (nnz)
+};
+DeviceCsr csr_upload(MemoryResource& memory, const Csr& graph);
+
+/// Everything in device memory; the same bits as the CPU's. The host learns no length: items holds ptr[N] neighbours, what lies
+/// behind them stays as it was. A node out of range is reported (CheckError at the next synchronize()) and gets no neighbours.
+void csr_sample(CudaContext& ctx,
+                View<std::int32_t, 1> ptr,    // (N+1)
+                View<std::int32_t, 1> items,  // (N fanout) or more
+                const DeviceCsr& graph,
+                View<const std::int32_t, 1> nodes,     // (N)
+                View<const std::int64_t, 1> draw_ids,  // (N)
+                View<const std::int32_t, 1> exclude,   // (N)
+                const SampleOptions& options);
 
 }  // namespace galrec

@@ -71,4 +71,11 @@ Csr csr_transpose(CpuContext&, const Csr& a) {
   return out;
 }
 
+DeviceCsr csr_upload(MemoryResource& memory, const Csr& graph) {
+  return {.rows = graph.rows,
+          .cols = graph.cols,
+          .row_ptr = Buffer<std::int32_t>(std::span<const std::int32_t>(graph.row_ptr), memory),
+          .col_idx = Buffer<std::int32_t>(std::span<const std::int32_t>(graph.col_idx), memory)};
+}
+
 }  // namespace galrec

@@ -1,4 +1,4 @@
-// Neighbour sampling: one Thrust source for every backend; only the policy differs.
+// Neighbour sampling on the CPU: Thrust over the nodes. What is done to a node is sample_one.h, which CUDA shares.
 
 #include <omp.h>
 #include <thrust/for_each.h>
@@ -18,22 +18,6 @@ namespace {
 
 constexpr std::int64_t kSerialNodes = 1024;  // below this a parallel region costs more than it saves
 
-struct SampleProblem {
-  const std::int32_t *row_ptr, *col_idx, *nodes, *exclude;
-  const std::int64_t* draw_ids;
-  std::int32_t fanout;
-  PhiloxKey key;
-
-  GALREC_HOST_DEVICE std::int32_t count(std::int64_t n) const {
-    const std::int32_t first = row_ptr[nodes[n]], degree = row_ptr[nodes[n] + 1] - first;
-    return sample_count(col_idx + first, degree, exclude[n], fanout);
-  }
-  GALREC_HOST_DEVICE void draw(std::int64_t n, const std::int32_t* ptr, std::int32_t* out) const {
-    const std::int32_t first = row_ptr[nodes[n]], degree = row_ptr[nodes[n] + 1] - first;
-    sample_one(out + ptr[n], ptr[n + 1] - ptr[n], col_idx + first, degree, exclude[n], draw_ids[n], key);
-  }
-};
-
 // Count, scan, draw. Function objects rather than lambdas, so that a device compiler takes them as they are.
 struct CountNeighbors {
   SampleProblem problem;
@@ -43,7 +27,10 @@ struct DrawNeighbors {
   SampleProblem problem;
   const std::int32_t* ptr;
   std::int32_t* items;
-  GALREC_HOST_DEVICE void operator()(std::int64_t n) const { problem.draw(n, ptr, items); }
+  GALREC_HOST_DEVICE void operator()(std::int64_t n) const {
+    std::int32_t picked[kMaxFanout];
+    problem.draw(n, items + ptr[n], ptr[n + 1] - ptr[n], {picked, 1});
+  }
 };
 
 template <class Policy>

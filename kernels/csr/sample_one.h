@@ -1,5 +1,5 @@
 #pragma once
-// Sampling the neighbours of one node: a plain function for host and device, so that both draw the same bits.
+// Sampling the neighbours of one node: plain functions for host and device, so that both draw the same bits.
 
 #include <cstdint>
 
@@ -33,17 +33,23 @@ GALREC_HOST_DEVICE inline std::int32_t find_sorted(const std::int32_t* neighbors
   return low < degree && neighbors[low] == value ? low : -1;
 }
 
+/// The slots' picks of one node: an array of kMaxFanout, or one of many that lie interleaved in a block's shared memory.
+struct PickedSlots {
+  std::int32_t* first;
+  std::int32_t stride;
+  GALREC_HOST_DEVICE std::int32_t& operator[](std::int32_t slot) const { return first[slot * stride]; }
+};
+
 /// Writes `count` neighbours (ascending, drawn by position, so an edge that is listed twice may come twice) to out.
-/// Floyd's algorithm over the positions that do not hold `exclude`; slot s uses Philox block draw_id * 64 + s.
-GALREC_HOST_DEVICE inline void sample_one(std::int32_t* out, std::int32_t count, const std::int32_t* neighbors,
-                                          std::int32_t degree, std::int32_t exclude, std::int64_t draw_id,
-                                          const PhiloxKey& key) {
+/// Floyd's algorithm over the positions that do not hold `exclude`; slot s uses Philox block draw_id * 64 + s. `picked` has room for
+/// `count` slots: positions among the candidates, ascending.
+GALREC_HOST_DEVICE inline void sample_one(std::int32_t* out, std::int32_t count, const std::int32_t* neighbors, std::int32_t degree,
+                                          std::int32_t exclude, std::int64_t draw_id, const PhiloxKey& key, PickedSlots picked) {
   // Duplicates of the excluded neighbour are consecutive.
   std::int32_t hole = exclude >= 0 ? find_sorted(neighbors, degree, exclude) : -1, holes = 0;
   if (hole >= 0)
     while (hole + holes < degree && neighbors[hole + holes] == exclude) ++holes;
   const std::int32_t candidates = degree - holes;
-  std::int32_t picked[kMaxFanout];  // positions among the candidates, ascending
   if (count >= candidates) {
     for (std::int32_t s = 0; s < count; ++s) picked[s] = s;
   } else {
@@ -65,5 +71,24 @@ GALREC_HOST_DEVICE inline void sample_one(std::int32_t* out, std::int32_t count,
   }
   for (std::int32_t s = 0; s < count; ++s) out[s] = neighbors[picked[s] + (hole >= 0 && picked[s] >= hole ? holes : 0)];
 }
+
+/// The sampling of a list of nodes, a node at a time: what every backend loops over.
+struct SampleProblem {
+  const std::int32_t *row_ptr, *col_idx, *nodes, *exclude;
+  const std::int64_t* draw_ids;
+  std::int32_t fanout;
+  PhiloxKey key;
+
+  /// How many neighbours of the n-th node are returned.
+  GALREC_HOST_DEVICE std::int32_t count(std::int64_t n) const {
+    const std::int32_t first = row_ptr[nodes[n]], degree = row_ptr[nodes[n] + 1] - first;
+    return sample_count(col_idx + first, degree, exclude[n], fanout);
+  }
+  /// Writes its `size` neighbours to out.
+  GALREC_HOST_DEVICE void draw(std::int64_t n, std::int32_t* out, std::int32_t size, PickedSlots picked) const {
+    const std::int32_t first = row_ptr[nodes[n]], degree = row_ptr[nodes[n] + 1] - first;
+    sample_one(out, size, col_idx + first, degree, exclude[n], draw_ids[n], key, picked);
+  }
+};
 
 }  // namespace galrec
