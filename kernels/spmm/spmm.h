@@ -7,7 +7,13 @@
 // Backward  dx = the same operation on the transposed graph with the scales swapped
 // Saved and aliasing  y must not alias x; total may alias neither
 // Numerics and determinism  each row is summed in index order by one thread
+//           CUDA: in fp32, in index order too; a row of more than 256 neighbours in pieces of 256 from its first, then the pieces in order.
+//           Scales and total are fp32 beside bf16 rows; total takes y before it is rounded. Offsets that fall or leave col_idx, and columns
+//           out of range, are reported (CheckError at the next synchronize()) and left out.
 // Launch    CPU: blocks of rows in parallel; C unrolled in vectors
+//           CUDA: a warp, or the part of one that covers C in 16-byte accesses, a row; pieces of long rows by a second launch over windows
+//           of 256 edges, joined by a third. Reads of x are a gather of whole rows: nnz rows if nothing is cached. y, total are written once.
+//           Scratch: 8 C / 256 bytes an edge.
 // Reference He et al. 2020 (LightGCN) eq. 7
 
 #include "kernels/common/context.h"
@@ -29,5 +35,9 @@ void spmm(CpuContext& ctx,
           ConstView<T, 1> out_scale,    // (R) or empty
           ConstView<T, 1> in_scale,     // (S) or empty
           Accumulate accumulate);
+/// T float or bfloat16; everything in device memory.
+template <class T>
+void spmm(CudaContext& ctx, View<T, 2> y, View<Acc<T>, 2> total, const CsrView& graph, ConstView<T, 2> x, ConstView<Acc<T>, 1> out_scale,
+          ConstView<Acc<T>, 1> in_scale, Accumulate accumulate);
 
 }  // namespace galrec
