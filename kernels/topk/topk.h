@@ -7,10 +7,13 @@
 //           not candidates (the target of target_rank always is) | indices, scores (N,K) | targets, ranks, ties (N)
 // Backward  -
 // Saved and aliasing  -
-// Numerics and determinism  scores by gemm on fixed blocks of queries, in full precision whatever the
-//           context's is; exact selection; fewer than K candidates: index -1, score -inf.
-//           ties_n counts the candidates other than t that equal its score. A NaN score is a NumericalError.
-// Launch    CPU: blocks of queries
+// Numerics and determinism  scores in full precision whatever the context's is, those of bf16 rows in fp32; exact selection;
+//           fewer than K candidates: index -1, score -inf. ties_n counts the candidates other than t that equal its score.
+//           Equal rows of items have equal scores. A NaN score is a NumericalError (CUDA: at the next check_status()).
+// Launch    CPU: scores by gemm, blocks of queries.  CUDA: K <= 512; blocks of 64 or 128 queries x fixed splits of the items, in
+//           tiles of 128 items (score_tile.h: bf16 mma, fp32 FFMA; 83 to 115 KB of shared memory). top_k: scores above the row's
+//           k-th best go to the row's list in scratch (at most 64 MiB in all), lists are merged in split order. target_rank: the
+//           targets' scores first, then counts. FLOPs 2 N V C. Excluded lists in any order, read once for every 512 items
 // Reference -
 
 #include "kernels/common/context.h"
@@ -32,6 +35,14 @@ void top_k(CpuContext& ctx,
            ConstView<T, 2> items,           // (V,C)
            ConstView<T, 1> bias,            // (V) or empty
            const ExcludedItems& excluded);
+template <class T>
+void top_k(CudaContext& ctx,
+           View<std::int32_t, 2> indices,   // (N,K)
+           View<Acc<T>, 2> scores,          // (N,K)
+           ConstView<T, 2> queries,         // (N,C)
+           ConstView<T, 2> items,           // (V,C)
+           ConstView<Acc<T>, 1> bias,       // (V) or empty
+           const ExcludedItems& excluded);
 
 template <class T>
 void target_rank(CpuContext& ctx,
@@ -41,6 +52,16 @@ void target_rank(CpuContext& ctx,
                  ConstView<T, 2> queries,                 // (N,C)
                  ConstView<T, 2> items,                   // (V,C)
                  ConstView<T, 1> bias,                    // (V) or empty
+                 View<const std::int32_t, 1> targets,     // (N)
+                 const ExcludedItems& excluded);
+template <class T>
+void target_rank(CudaContext& ctx,
+                 View<std::int32_t, 1> ranks,             // (N), from 1
+                 View<std::int32_t, 1> ties,              // (N)
+                 View<Acc<T>, 1> target_score,            // (N)
+                 ConstView<T, 2> queries,                 // (N,C)
+                 ConstView<T, 2> items,                   // (V,C)
+                 ConstView<Acc<T>, 1> bias,               // (V) or empty
                  View<const std::int32_t, 1> targets,     // (N)
                  const ExcludedItems& excluded);
 
