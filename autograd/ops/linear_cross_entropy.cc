@@ -42,7 +42,7 @@ Variable<T> linear_cross_entropy(Tape<T>& tape, Variable<T> x, Variable<T> w, Va
   });
   if (losses_out != nullptr) *losses_out = losses;
   tape.record("linear_cross_entropy", loss, [&tape, x, w, bias, loss, lse, kept, scale, first, count] {
-    const double dloss = read_gradient(tape, loss);
+    const auto dloss = as_scalar(tape.gradient(loss));
     const auto dx = tape.claim(x);
     auto dw = claim_rows(tape, w, first, count);
     auto db = tape.claim(bias);

@@ -20,7 +20,7 @@ const Shape kShapes[] = {{"nano_items", 128, 128, 12101}, {"mini_items", 64, 256
 
 struct Problem {
   Shape s;
-  std::vector<float> x, w, dx, dw, loss, losses, lse;
+  std::vector<float> x, w, dx, dw, loss, losses, lse, dloss{1.0f};
   std::vector<std::int32_t> targets;
 
   explicit Problem(const Shape& shape)
@@ -33,7 +33,7 @@ struct Problem {
                                                 galrec::view_of(x, s.n, s.c), galrec::view_of(w, s.v, s.c), {}, galrec::view_of(targets), 1);
   }
   void backward(galrec::CpuContext& ctx) {
-    galrec::linear_cross_entropy_backward<float>(ctx, galrec::view_of(dx, s.n, s.c), galrec::view_of(dw, s.v, s.c), {}, 1,
+    galrec::linear_cross_entropy_backward<float>(ctx, galrec::view_of(dx, s.n, s.c), galrec::view_of(dw, s.v, s.c), {}, galrec::view_of(dloss),
                                                  galrec::view_of(x, s.n, s.c), galrec::view_of(w, s.v, s.c), {}, galrec::view_of(targets),
                                                  galrec::view_of(lse), 1, galrec::Accumulate::kOverwrite, galrec::Accumulate::kOverwrite);
   }

@@ -7,8 +7,10 @@
 // Backward  g_nv = dloss/N (exp(z_nv - lse_n) - [v = target_n]);  dx = scale g w (+) | dw = scale g^T x (+) | dbias = sum_n g (+)
 // Saved and aliasing  saved: x, w, targets, lse. No aliasing.
 // Numerics and determinism  chunks of rows; logits of one chunk live in scratch and are recomputed in backward (8 N C V FLOPs in all);
-//           fp32 log-sum-exp with exact maxima; the one-hot is subtracted in fp32; chunks are added to dw in order
-// Launch    CPU: GEMM per chunk, rows of the chunk in parallel
+//           fp32 log-sum-exp with exact maxima; the one-hot is subtracted in fp32; chunks are added to dw in order.
+//           CUDA: a target out of range is reported (CudaContext::check_status), its row's loss is NaN
+// Launch    CPU: GEMM per chunk, rows of the chunk in parallel. CUDA: chunks of 2048 / sizeof(T) rows; per chunk a product, a kernel
+//           over its rows or elements, and the products for dx and dw. No host synchronisation
 // Reference Wijmans et al. 2024 (Cut Your Losses); T5: scale d^-1/2 only for tied heads
 
 #include "kernels/common/context.h"
@@ -26,18 +28,40 @@ void linear_cross_entropy_forward(CpuContext& ctx,
                                   ConstView<T, 1> bias,                  // (V) or empty
                                   View<const std::int32_t, 1> targets,   // (N)
                                   double scale);
+template <class T>
+void linear_cross_entropy_forward(CudaContext& ctx,
+                                  View<Acc<T>, 1> loss,
+                                  View<Acc<T>, 1> losses,
+                                  View<Acc<T>, 1> lse,
+                                  ConstView<T, 2> x,
+                                  ConstView<T, 2> w,
+                                  ConstView<Acc<T>, 1> bias,
+                                  View<const std::int32_t, 1> targets,
+                                  double scale);
 
 template <class T>
 void linear_cross_entropy_backward(CpuContext& ctx,
                                    View<T, 2> dx,                        // (N,C) or empty
                                    View<T, 2> dw,                        // (V,C) or empty
                                    View<T, 1> dbias,                     // (V) or empty
-                                   double dloss,
+                                   ConstView<Acc<T>, 1> dloss,           // (1)
                                    ConstView<T, 2> x, ConstView<T, 2> w, ConstView<T, 1> bias,
                                    View<const std::int32_t, 1> targets,
                                    ConstView<T, 1> lse,                  // (N)
                                    double scale,
                                    Accumulate dx_accumulate,
                                    Accumulate dw_accumulate);            // of dw and dbias
+template <class T>
+void linear_cross_entropy_backward(CudaContext& ctx,
+                                   View<T, 2> dx,
+                                   View<Acc<T>, 2> dw,
+                                   View<Acc<T>, 1> dbias,
+                                   ConstView<Acc<T>, 1> dloss,
+                                   ConstView<T, 2> x, ConstView<T, 2> w, ConstView<Acc<T>, 1> bias,
+                                   View<const std::int32_t, 1> targets,
+                                   ConstView<Acc<T>, 1> lse,
+                                   double scale,
+                                   Accumulate dx_accumulate,
+                                   Accumulate dw_accumulate);
 
 }  // namespace galrec

@@ -89,7 +89,7 @@ void linear_cross_entropy_forward(CpuContext& ctx, View<T, 1> loss, View<T, 1> l
 }
 
 template <class T>
-void linear_cross_entropy_backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dw, View<T, 1> dbias, double dloss,
+void linear_cross_entropy_backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dw, View<T, 1> dbias, ConstView<Acc<T>, 1> dloss,
                                    ConstView<T, 2> x, ConstView<T, 2> w, ConstView<T, 1> bias,
                                    View<const std::int32_t, 1> targets, ConstView<T, 1> lse, double scale,
                                    Accumulate dx_accumulate, Accumulate dw_accumulate) {
@@ -102,7 +102,8 @@ void linear_cross_entropy_backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dw
   GALREC_CHECK(!dw || (dw.rows() == v && dw.cols() == c), "dw is ({}, {}), expected ({}, {})", dw.rows(), dw.cols(), v,
                c);
   GALREC_CHECK(!dbias || dbias.extent(0) == v, "dbias ({}) for {} columns", dbias.extent(0), v);
-  const T g = static_cast<T>(dloss / static_cast<double>(n));
+  GALREC_CHECK(dloss.size() == 1, "dloss has {} elements", dloss.size());
+  const T g = dloss[0] / static_cast<T>(n);
   p.for_each_chunk(ctx, [&](std::int64_t first, View<T, 2> z) {
     parallel_for(ctx, z.rows(), 1, [&](std::int64_t begin, std::int64_t end, int) {
       for (std::int64_t r = begin; r < end; ++r) {
@@ -126,7 +127,7 @@ void linear_cross_entropy_backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dw
                                                 ConstView<T, 2>, ConstView<T, 1>, View<const std::int32_t, 1>,    \
                                                 double);                                                          \
   template void linear_cross_entropy_backward<T>(                                                                 \
-      CpuContext&, View<T, 2>, View<T, 2>, View<T, 1>, double, ConstView<T, 2>, ConstView<T, 2>, ConstView<T, 1>, \
+      CpuContext&, View<T, 2>, View<T, 2>, View<T, 1>, ConstView<Acc<T>, 1>, ConstView<T, 2>, ConstView<T, 2>, ConstView<T, 1>, \
       View<const std::int32_t, 1>, ConstView<T, 1>, double, Accumulate, Accumulate);
 GALREC_INSTANTIATE(float)
 GALREC_INSTANTIATE(double)

@@ -21,6 +21,8 @@ using test::Guarded;
 using test::Matrix;
 using test::Tolerance;
 
+const std::vector<double> kOne = {1.0};
+
 struct Inputs {
   std::int64_t n, c, v;
   double scale;
@@ -88,7 +90,8 @@ Ran<T> run(const Inputs& in, int threads, double dloss, Accumulate accumulate, d
   const T filler = accumulate == Accumulate::kAdd ? static_cast<T>(before) : std::numeric_limits<T>::quiet_NaN();
   Matrix<T> dx(in.n, in.c, std::vector<T>(in.n * in.c, filler)), dw(in.v, in.c, std::vector<T>(in.v * in.c, filler));
   Guarded<T> dbias(std::vector<T>(in.v, filler));
-  linear_cross_entropy_backward<T>(ctx, dx.view(), dw.view(), dbias.vector(), dloss, x.view(), w.view(), view_of(bias),
+  const std::vector<T> seed = {static_cast<T>(dloss)};
+  linear_cross_entropy_backward<T>(ctx, dx.view(), dw.view(), dbias.vector(), view_of(seed), x.view(), w.view(), view_of(bias),
                                    view_of(in.targets), lse.vector(), in.scale, accumulate, accumulate);
   return {loss.values(), losses.values(), lse.values(), dx.values(), dw.values(), dbias.values()};
 }
@@ -182,7 +185,7 @@ TEST(LinearCrossEntropy, GradientsAndBiasAreOptional) {
   linear_cross_entropy_forward<double>(ctx, loss.vector(), losses.vector(), lse.vector(), x, w, {}, view_of(in.targets), in.scale);
   test::expect_close(losses.values(), expected.losses, 1e-12, "losses");
   const auto backward = [&](View<double, 2> to_x, View<double, 2> to_w, View<double, 1> to_bias) {
-    linear_cross_entropy_backward<double>(ctx, to_x, to_w, to_bias, 1, x, w, {}, view_of(in.targets), lse.vector(), in.scale,
+    linear_cross_entropy_backward<double>(ctx, to_x, to_w, to_bias, view_of(kOne), x, w, {}, view_of(in.targets), lse.vector(), in.scale,
                                           Accumulate::kOverwrite, Accumulate::kOverwrite);
   };
   backward(dx.matrix(in.n, in.c), {}, {});
@@ -204,7 +207,7 @@ TEST(LinearCrossEntropy, WorksOnASliceOfAHead) {
   Guarded<double> loss(1), losses(in.n), lse(in.n);
   const auto x = view_of(in.x, in.n, in.c);
   linear_cross_entropy_forward<double>(ctx, loss.vector(), losses.vector(), lse.vector(), x, w, view_of(in.bias), view_of(in.targets), in.scale);
-  linear_cross_entropy_backward<double>(ctx, {}, dw, {}, 1, x, w, view_of(in.bias), view_of(in.targets), lse.vector(), in.scale,
+  linear_cross_entropy_backward<double>(ctx, {}, dw, {}, view_of(kOne), x, w, view_of(in.bias), view_of(in.targets), lse.vector(), in.scale,
                                         Accumulate::kOverwrite, Accumulate::kOverwrite);
   const auto expected = naive(in, 1);
   test::expect_close(losses.values(), expected.losses, 1e-12, "losses");
@@ -248,7 +251,7 @@ TEST(LinearCrossEntropy, RefusesBadArguments) {
   EXPECT_THROW(forward(view_of(rows), x.slice_cols(0, 3), view_of(in.bias), {0, 1, 4}), CheckError);
   EXPECT_THROW(forward(view_of(rows), x, view_of(four), {0, 1, 4}), CheckError);
   const auto backward = [&](View<double, 2> to_x, View<double, 2> to_w, View<double, 1> to_bias) {
-    linear_cross_entropy_backward<double>(ctx, to_x, to_w, to_bias, 1, x, w, {}, view_of(in.targets), view_of(rows), 1,
+    linear_cross_entropy_backward<double>(ctx, to_x, to_w, to_bias, view_of(kOne), x, w, {}, view_of(in.targets), view_of(rows), 1,
                                           Accumulate::kOverwrite, Accumulate::kOverwrite);
   };
   EXPECT_NO_THROW(backward(view_of(dx, 3, 4), view_of(dw, 5, 4), {}));
