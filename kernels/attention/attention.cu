@@ -25,6 +25,7 @@ Common check_problem(View<const T, 2> q, View<const T, 2> k, View<const T, 2> v,
   GALREC_CHECK(cu_q.extent(0) >= 1 && cu_q.extent(0) == cu_k.extent(0), "{} and {} offsets", cu_q.extent(0),
                cu_k.extent(0));
   const std::int64_t dim = q.cols() / options.heads;
+  GALREC_CHECK(options.scale > 0, "scale {}; CUDA kernels take a positive one", options.scale);
   GALREC_CHECK(dim <= kMaxDim, "heads of {}; CUDA kernels take at most {}", dim, kMaxDim);
   GALREC_CHECK(std::max(q.rows(), k.rows()) < (std::int64_t{1} << 31), "{} queries, {} keys: offsets are int32",
                q.rows(), k.rows());

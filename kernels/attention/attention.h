@@ -6,7 +6,7 @@
 // Shapes    q, o, dq, do (Tq, H*D) | k, v, dk, dv (Tk, H*D), rows may be strided (columns of a fused q|k|v product)
 //           cu_q, cu_k (B+1) int32 offsets, cu[0] = 0 | table, dtable (buckets, H) | lse (Tq, H)
 //           buckets.index (2M+1) int32: bucket of j - i clamped to [-M, M], at j - i + M
-//           CUDA: T is float or bfloat16, D <= 128, M <= 512; every view points to device memory
+//           CUDA: T is float or bfloat16, D <= 128, M <= 512, scale > 0; every view points to device memory
 // Backward  dp = dropout'(do v^T);  ds = p (dp - rowsum(do o));  dq = scale ds k (+) | dk = scale ds^T q (+) | dv = p~^T do (+)
 //           dtable[b, h] = sum over the (i, j) of bucket b of ds_ij (+)
 // Saved and aliasing  saved: q, k, v, o, lse. Gradients must not alias inputs.

@@ -42,9 +42,9 @@ struct Bias {
   int reach = -1, buckets = 0;
 
   GALREC_HOST_DEVICE bool present() const { return reach >= 0; }
-  /// The bias of distance j - i for head h, in units of log 2.
+  /// The bias of distance j - i for head h.
   __device__ __forceinline__ float at(int distance, int h) const {
-    return table[index[min(max(distance, -reach), reach) + reach] * stride + h] * kLog2e;
+    return table[index[min(max(distance, -reach), reach) + reach] * stride + h];
   }
 };
 

@@ -155,11 +155,11 @@ __device__ __forceinline__ void write_columns(T* to, const float (&x)[Shape<kDim
   }
 }
 
-/// The biases of all distances of one head, clamped at the reach, in shared memory; zeros without a table.
+/// The biases of all distances of one head in units of log 2, clamped at the reach; zeros without a table.
 struct BiasLine {
   float at[2 * kMaxReach + 1];
   __device__ void fill(const Bias& bias, int h) {
-    for (int i = thread_id(); i < 2 * bias.reach + 1; i += kThreads) at[i] = bias.at(i - bias.reach, h);
+    for (int i = thread_id(); i < 2 * bias.reach + 1; i += kThreads) at[i] = bias.at(i - bias.reach, h) * kLog2e;
   }
   __device__ __forceinline__ float of(int distance, int reach) const {
     return reach < 0 ? 0.0f : at[min(max(distance, -reach), reach) + reach];

@@ -45,6 +45,7 @@ __device__ Lengths checked_lengths(const Common& common, const Extents& extents,
 __device__ Entry entry_of(const ListRequest& request, const Lengths& n) {
   const int longer = max(n.queries, n.keys);
   if (longer < request.shortest || longer > request.longest) return {};
+  if (longer >= request.skip_from && longer <= request.skip_to) return {};
   const int rows = request.side == Side::kKeys ? n.keys : n.queries,
             across = request.side == Side::kKeys ? n.queries : n.keys;
   const int cost = request.side == Side::kWhole ? longer : across;
@@ -144,7 +145,7 @@ void build_lists(CudaContext& ctx, Arena& scratch, const Common& common, const E
     const std::int64_t capacity = capacity_of(requests[i], extents);
     auto* items = scratch.alloc<WorkItem>(std::max<std::int64_t>(capacity, 1));
     buildings.at[i] = {requests[i], items, counts + i};
-    lists[i] = {items, counts + i, capacity};
+    lists[i] = {items, counts + i, capacity, requests[i].tile};
   }
   launch(build_lists_kernel, count, dim3(kThreads), sizeof(Shared), ctx.stream(), buildings, common, extents,
          ctx.status());

@@ -19,16 +19,20 @@ struct WorkList {
   const WorkItem* items = nullptr;
   const int* count = nullptr;
   std::int64_t capacity = 0;  // the grid is sized by this
+  int tile = 1;               // rows per item
 };
 
 enum class Side { kQueries, kKeys, kWhole };
 
-/// Sequences whose longer side has `shortest` to `longest` rows, cut into tiles of `tile` rows of a side; kWhole: one
-/// item each.
+inline constexpr int kNoLimit = 1 << 30;
+
+/// Sequences whose longer side has `shortest` to `longest` rows, without those of `skip_from` to `skip_to`, cut into tiles
+/// of `tile` rows of a side; kWhole: one item each.
 struct ListRequest {
-  int shortest = 1, longest = 1 << 30;
+  int shortest = 1, longest = kNoLimit;
   Side side = Side::kWhole;
-  int tile = 1;
+  int tile = kNoLimit;
+  int skip_from = 1, skip_to = 0;
 };
 
 struct Extents {

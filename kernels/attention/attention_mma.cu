@@ -4,7 +4,8 @@
 
 namespace galrec::attention_cuda {
 
-void mma_forward(CudaContext& ctx, const ForwardArgs<bfloat16>& args, const Extents& extents) { ffma_forward(ctx, args, extents); }
-void mma_backward(CudaContext& ctx, const BackwardArgs<bfloat16>& args, const Extents& extents) { ffma_backward(ctx, args, extents); }
+void mma_backward(CudaContext& ctx, const BackwardArgs<bfloat16>& args, const Extents& extents) {
+  ffma_backward(ctx, args, extents);
+}
 
 }  // namespace galrec::attention_cuda
