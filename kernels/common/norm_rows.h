@@ -1,12 +1,10 @@
 #pragma once
 // What the normalisations share: the residual addition before the statistics, and where the gradient goes after them.
 
+#include "kernels/common/norm_slabs.h"
 #include "kernels/common/rows.h"
 
 namespace galrec {
-
-/// Rows whose weight gradients are summed together before the slabs are added in order.
-inline constexpr std::int64_t kNormSlabRows = 64;
 
 /// sum = residual + multipliers * x, row n.
 template <class T>

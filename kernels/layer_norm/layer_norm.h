@@ -3,12 +3,14 @@
 //
 // Math      sum = residual + dropout(x)  (sum = x where there is no residual)
 //           y = (sum - mean) r w + b,  r = rsqrt(var_c sum + eps), var divides by C
-// Shapes    x, residual, sum, y, dx, dresidual, dy, dsum (N,C) | weight, bias, dweight, dbias (C) | mean, rstd (N)
+// Shapes    x, residual, sum, y, dx, dresidual, dy, dsum (N,C) | weight, bias, dweight, dbias (C) | mean, rstd (N). Of T = bfloat16
+//           are x, y, dx, dy; everything else is Acc<T>
 // Backward  h = (sum - mean) r;  n = r (dy w - mean_c(dy w) - h mean_c(h dy w)) + dsum;  dresidual = n (+);
 //           dx = dropout'(n) (+);  dweight = sum_n dy h (+);  dbias = sum_n dy (+)
-// Saved and aliasing  as rms_norm.h: saved sum, mean, rstd
-// Numerics and determinism  two-pass fp32 statistics; weight gradients in fixed row slabs in slab order
-// Launch    CPU: rows in parallel
+// Saved and aliasing  as rms_norm.h, CUDA's further forms included: saved sum, mean, rstd
+// Numerics and determinism  two-pass fp32 statistics; weight gradients in fixed row slabs in slab order; CUDA as rms_norm.h
+// Launch    CPU: rows in parallel. CUDA: the kernels of rms_norm.h (kernels/common/norm_device.h) with a mean and a bias; the same
+//           bytes per element
 // Reference Ba et al. 2016; eps 1e-12 in S3-Rec
 
 #include "kernels/common/context.h"
@@ -33,6 +35,17 @@ void layer_norm_forward(CpuContext& ctx,
                         ConstView<T, 1> weight,    // (C)
                         ConstView<T, 1> bias,      // (C)
                         const LayerNormOptions& options);
+template <class T>
+void layer_norm_forward(CudaContext& ctx,
+                        View<T, 2> y,
+                        View<Acc<T>, 2> sum,
+                        View<Acc<T>, 1> mean,
+                        View<Acc<T>, 1> rstd,
+                        ConstView<T, 2> x,              // (N,C), or empty: the residual alone
+                        ConstView<Acc<T>, 2> residual,
+                        ConstView<Acc<T>, 1> weight,
+                        ConstView<Acc<T>, 1> bias,
+                        const LayerNormOptions& options);
 
 template <class T>
 void layer_norm_backward(CpuContext& ctx,
@@ -50,5 +63,21 @@ void layer_norm_backward(CpuContext& ctx,
                          Accumulate dx_accumulate,
                          Accumulate dresidual_accumulate,
                          Accumulate dweight_accumulate);  // of dweight and dbias
+template <class T>
+void layer_norm_backward(CudaContext& ctx,
+                         View<T, 2> dx,
+                         View<Acc<T>, 2> dresidual,
+                         View<Acc<T>, 1> dweight,
+                         View<Acc<T>, 1> dbias,
+                         ConstView<T, 2> dy,
+                         ConstView<Acc<T>, 2> dsum,
+                         ConstView<Acc<T>, 2> sum,
+                         ConstView<Acc<T>, 1> weight,
+                         ConstView<Acc<T>, 1> mean,
+                         ConstView<Acc<T>, 1> rstd,
+                         const LayerNormOptions& options,
+                         Accumulate dx_accumulate,
+                         Accumulate dresidual_accumulate,
+                         Accumulate dweight_accumulate);
 
 }  // namespace galrec

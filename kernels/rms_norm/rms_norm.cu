@@ -1,1 +1,69 @@
-// CUDA kernels: not written yet.
+#include "kernels/rms_norm/rms_norm.h"
+
+#include "kernels/common/norm_backward_device.h"
+
+namespace galrec {
+
+template <class T>
+void rms_norm_forward(CudaContext& ctx, View<T, 2> y, View<Acc<T>, 2> sum, View<Acc<T>, 1> rstd, ConstView<T, 2> x,
+                      ConstView<Acc<T>, 2> residual, ConstView<Acc<T>, 1> weight, const RmsNormOptions& options) {
+  const std::int64_t rows = y.rows(), cols = y.cols();
+  check_norm_forward<T>(y, sum, x, residual, options.dropout);
+  GALREC_CHECK(rstd.extent(0) == rows && weight.extent(0) == cols, "rstd ({}), weight ({}), y ({}, {})", rstd.extent(0),
+               weight.extent(0), rows, cols);
+  norm_forward<NormKind::kRms, T>(ctx, {.y = y,
+                                        .sum = sum,
+                                        .mean = nullptr,
+                                        .rstd = rstd.data,
+                                        .x = x,
+                                        .residual = residual,
+                                        .weight = weight.data,
+                                        .bias = nullptr,
+                                        .eps = static_cast<float>(options.eps),
+                                        .share = 1.0f / static_cast<float>(cols),
+                                        .mask = DropoutMask(options.dropout),
+                                        .mask_stride = dropout_row_stride(cols)});
+}
+
+template <class T>
+void rms_norm_backward(CudaContext& ctx, View<T, 2> dx, View<Acc<T>, 2> dresidual, View<Acc<T>, 1> dweight, ConstView<T, 2> dy,
+                       ConstView<Acc<T>, 2> dsum, ConstView<Acc<T>, 2> sum, ConstView<Acc<T>, 1> weight,
+                       ConstView<Acc<T>, 1> rstd, const RmsNormOptions& options, Accumulate dx_accumulate,
+                       Accumulate dresidual_accumulate, Accumulate dweight_accumulate) {
+  const std::int64_t rows = sum.rows(), cols = sum.cols();
+  GALREC_CHECK(rstd.extent(0) == rows && weight.extent(0) == cols, "rstd ({}), weight ({}), sum ({}, {})", rstd.extent(0),
+               weight.extent(0), rows, cols);
+  GALREC_CHECK(!dweight || dweight.extent(0) == cols, "dweight ({}) for {} columns", dweight.extent(0), cols);
+  ScratchScope scratch(ctx.scratch());
+  NormBackwardArguments<T> a{.dx = dx,
+                             .dresidual = dresidual,
+                             .dweight = {},
+                             .dbias = {},
+                             .dy = dy,
+                             .dsum = dsum,
+                             .sum = sum,
+                             .weight = weight.data,
+                             .mean = nullptr,
+                             .rstd = rstd.data,
+                             .share = 1.0f / static_cast<float>(cols),
+                             .mask = DropoutMask(options.dropout),
+                             .mask_stride = dropout_row_stride(cols),
+                             .dx_accumulate = dx_accumulate,
+                             .dresidual_accumulate = dresidual_accumulate};
+  check_norm_backward(a);
+  if (dweight) a.dweight = norm_slabs(*scratch, rows, cols);
+  norm_backward<NormKind::kRms, T>(ctx, a);
+  if (dweight) sum_slabs(ctx, dweight, a.dweight, dweight_accumulate);
+}
+
+#define GALREC_INSTANTIATE(T)                                                                                                   \
+  template void rms_norm_forward<T>(CudaContext&, View<T, 2>, View<Acc<T>, 2>, View<Acc<T>, 1>, ConstView<T, 2>,                \
+                                    ConstView<Acc<T>, 2>, ConstView<Acc<T>, 1>, const RmsNormOptions&);                         \
+  template void rms_norm_backward<T>(CudaContext&, View<T, 2>, View<Acc<T>, 2>, View<Acc<T>, 1>, ConstView<T, 2>,               \
+                                     ConstView<Acc<T>, 2>, ConstView<Acc<T>, 2>, ConstView<Acc<T>, 1>, ConstView<Acc<T>, 1>,    \
+                                     const RmsNormOptions&, Accumulate, Accumulate, Accumulate);
+GALREC_INSTANTIATE(float)
+GALREC_INSTANTIATE(bfloat16)
+#undef GALREC_INSTANTIATE
+
+}  // namespace galrec
