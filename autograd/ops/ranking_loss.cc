@@ -15,7 +15,7 @@ Variable<T> ranking_loss(Tape<T>& tape, Variable<T> x, Variable<T> positive, Var
                             negative.value(), kind);
   });
   tape.record("ranking_loss", loss, [&tape, x, positive, negative, loss, positive_score, negative_score, kind] {
-    const double dloss = read_gradient(tape, loss);
+    const auto dloss = as_scalar(tape.gradient(loss));
     auto dx = tape.claim(x), dp = tape.claim(positive), dn = tape.claim(negative);
     for (auto* target : {&dx, &dp, &dn}) ensure_memory(tape, *target, x.rows(), x.cols());
     const auto accumulate = unify(tape, {&dx, &dp, &dn});
@@ -32,7 +32,7 @@ Variable<T> half_squared_sum(Tape<T>& tape, Variable<T> x) {
   const auto y = tape.output(1, 1, {x});
   dispatch<T>(tape.device(), [&](auto& ctx) { galrec::half_squared_sum<T>(ctx, as_scalar(y.value()), x.value()); });
   tape.record("half_squared_sum", y, [&tape, x, y] {
-    const double dy = read_gradient(tape, y);
+    const View<const T, 1> dy = as_scalar(tape.gradient(y));
     const auto dx = tape.claim(x);
     dispatch<T>(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, dx.view, x.value(), dy, dx.accumulate); });
   });

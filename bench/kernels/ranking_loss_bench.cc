@@ -18,10 +18,10 @@ const bool registered = [] {
                    ranking_loss_forward<bench::ElementOf<decltype(o)>>(ctx, o.vector(0), o.vector(1), o.vector(2),
                                                                        o.matrix(3), o.matrix(4), o.matrix(5), kind);
                  });
-      bench::add(name + "_backward" + shape, {matrix, matrix, matrix, matrix, matrix, matrix, column, column}, 24 * n,
+      bench::add(name + "_backward" + shape, {matrix, matrix, matrix, matrix, matrix, matrix, column, column, scalar}, 24 * n,
                  n, [kind](CpuContext& ctx, auto& o) {
                    ranking_loss_backward<bench::ElementOf<decltype(o)>>(
-                       ctx, o.matrix(0), o.matrix(1), o.matrix(2), 1.0, o.matrix(3), o.matrix(4), o.matrix(5),
+                       ctx, o.matrix(0), o.matrix(1), o.matrix(2), o.vector(8), o.matrix(3), o.matrix(4), o.matrix(5),
                        o.vector(6), o.vector(7), kind, Accumulate::kOverwrite);
                  });
     }

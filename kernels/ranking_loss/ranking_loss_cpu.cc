@@ -50,8 +50,8 @@ void ranking_loss_forward(CpuContext& ctx, View<T, 1> loss, View<T, 1> positive_
 }
 
 template <class T>
-void ranking_loss_backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dpositive, View<T, 2> dnegative, double dloss,
-                           ConstView<T, 2> x, ConstView<T, 2> positive, ConstView<T, 2> negative,
+void ranking_loss_backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dpositive, View<T, 2> dnegative,
+                           ConstView<T, 1> dloss, ConstView<T, 2> x, ConstView<T, 2> positive, ConstView<T, 2> negative,
                            ConstView<T, 1> positive_score, ConstView<T, 1> negative_score, RankingLossKind kind,
                            Accumulate accumulate) {
   const std::int64_t rows = x.rows(), cols = x.cols();
@@ -63,7 +63,8 @@ void ranking_loss_backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dpositive,
                dpositive.rows(), dpositive.cols(), dnegative.rows(), dnegative.cols(), rows, cols);
   GALREC_CHECK(positive_score.extent(0) == rows && negative_score.extent(0) == rows, "scores ({}) and ({}) of {} rows",
                positive_score.extent(0), negative_score.extent(0), rows);
-  const T g = static_cast<T>(dloss / static_cast<double>(rows));
+  GALREC_CHECK(dloss.extent(0) == 1, "dloss ({})", dloss.extent(0));
+  const T g = static_cast<T>(static_cast<double>(dloss[0]) / static_cast<double>(rows));
   parallel_for(ctx, rows, row_grain<T>(cols), [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t n = begin; n < end; ++n) {
       const T up = positive_score[n], down = negative_score[n];
@@ -106,12 +107,12 @@ void half_squared_sum(CpuContext& ctx, View<T, 1> out, ConstView<T, 2> x) {
   out[0] = static_cast<T>(0.5 * sum);
 }
 
-#define GALREC_INSTANTIATE(T)                                                                                      \
-  template void ranking_loss_forward<T>(CpuContext&, View<T, 1>, View<T, 1>, View<T, 1>, ConstView<T, 2>,          \
-                                        ConstView<T, 2>, ConstView<T, 2>, RankingLossKind);                        \
-  template void ranking_loss_backward<T>(CpuContext&, View<T, 2>, View<T, 2>, View<T, 2>, double, ConstView<T, 2>, \
-                                         ConstView<T, 2>, ConstView<T, 2>, ConstView<T, 1>, ConstView<T, 1>,       \
-                                         RankingLossKind, Accumulate);                                             \
+#define GALREC_INSTANTIATE(T)                                                                                \
+  template void ranking_loss_forward<T>(CpuContext&, View<T, 1>, View<T, 1>, View<T, 1>, ConstView<T, 2>,    \
+                                        ConstView<T, 2>, ConstView<T, 2>, RankingLossKind);                  \
+  template void ranking_loss_backward<T>(CpuContext&, View<T, 2>, View<T, 2>, View<T, 2>, ConstView<T, 1>,   \
+                                         ConstView<T, 2>, ConstView<T, 2>, ConstView<T, 2>, ConstView<T, 1>, \
+                                         ConstView<T, 1>, RankingLossKind, Accumulate);                      \
   template void half_squared_sum<T>(CpuContext&, View<T, 1>, ConstView<T, 2>);
 GALREC_INSTANTIATE(float)
 GALREC_INSTANTIATE(double)

@@ -75,7 +75,8 @@ Gradients<T> backward(const Problem& q, Accumulate accumulate = Accumulate::kOve
   Matrix<T> x(q.rows, q.cols, q.x), p(q.rows, q.cols, q.p, q.cols), n(q.rows, q.cols, q.n, 1);
   Matrix<T> up(1, q.rows, f.positive), down(1, q.rows, f.negative);
   Matrix<T> dx(q.rows, q.cols, start, 2), dp(q.rows, q.cols, start, 3), dn(q.rows, q.cols, start, q.cols);
-  ranking_loss_backward<T>(ctx, dx, dp, dn, kLossGradient, x, p, n, up, down, q.kind, accumulate);
+  Matrix<T> dloss(1, 1, std::vector<double>{kLossGradient});
+  ranking_loss_backward<T>(ctx, dx, dp, dn, dloss, x, p, n, up, down, q.kind, accumulate);
   Gradients<T> out{dx.values(), dp.values(), dn.values()};
   if (add) {
     for (auto* v : {&out.dx, &out.dp, &out.dn})
@@ -162,8 +163,8 @@ TEST_P(RankingLoss, WrongShapesAreNamed) {
   EXPECT_THROW(ranking_loss_forward<float>(ctx, loss, View<float, 1>(nullptr, {0}), View<float, 1>(nullptr, {0}), none,
                                            none, none, GetParam()),
                CheckError);
-  EXPECT_THROW(ranking_loss_backward<float>(ctx, y, b, y, 1, a, a, a, s, s, GetParam(), Accumulate::kAdd), CheckError);
-  EXPECT_THROW(ranking_loss_backward<float>(ctx, y, y, y, 1, a, a, a, s, wrong, GetParam(), Accumulate::kAdd),
+  EXPECT_THROW(ranking_loss_backward<float>(ctx, y, b, y, loss, a, a, a, s, s, GetParam(), Accumulate::kAdd), CheckError);
+  EXPECT_THROW(ranking_loss_backward<float>(ctx, y, y, y, loss, a, a, a, s, wrong, GetParam(), Accumulate::kAdd),
                CheckError);
 }
 
