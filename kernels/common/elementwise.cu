@@ -109,9 +109,9 @@ double read_scalar(CudaContext& ctx, View<T, 2> x) {
   return static_cast<double>(static_cast<float>(value));
 }
 
-#define GALREC_INSTANTIATE(T)                                                                        \
-  template void fill<T>(CudaContext&, View<T, 2>, double);                                           \
-  template void add_scaled<T>(CudaContext&, View<T, 2>, ConstView<T, 2>, double, Accumulate);        \
+#define GALREC_INSTANTIATE(T)                                                                               \
+  template void fill<T>(CudaContext&, View<T, 2>, double);                                                  \
+  template void add_scaled<T>(CudaContext&, View<T, 2>, ConstView<T, 2>, double, Accumulate);               \
   template void add_scaled<T>(CudaContext&, View<T, 2>, ConstView<T, 2>, ConstView<Acc<T>, 1>, Accumulate); \
   template double read_scalar<T>(CudaContext&, View<T, 2>);
 GALREC_INSTANTIATE(float)

@@ -1,6 +1,6 @@
 #pragma once
-// Backward of the normalisations on CUDA. A block takes a slab of kNormSlabRows rows: each warp keeps one row at a time and the sums
-// of its rows' weight gradients in registers; the warps' sums are added in order, then the slabs'.
+// Backward of the normalisations on CUDA. A block takes a slab of kNormSlabRows rows: each warp keeps one row at a time and the
+// sums of its rows' weight gradients in registers; the warps' sums are added in order, then the slabs'.
 
 #include "kernels/common/norm_device.h"
 #include "kernels/common/norm_slabs.h"
@@ -14,8 +14,8 @@ inline constexpr int kNormBackwardWarps = 8;
 /// bracket for kLayer; dresidual gets n, dx gets dropout'(n).
 template <class T>
 struct NormBackwardArguments {
-  View<T, 2> dx;              // may be empty
-  View<float, 2> dresidual;   // may be empty
+  View<T, 2> dx;                  // may be empty
+  View<float, 2> dresidual;       // may be empty
   View<float, 2> dweight, dbias;  // partial sums, a row per slab; empty: not wanted
   View<const T, 2> dy;
   View<const float, 2> dsum;  // may be empty
@@ -60,8 +60,8 @@ struct NormBackwardShared {
 
 /// slab[c] = the warps' sums of column c, added in order.
 template <int Vectors>
-__device__ __forceinline__ void write_slab(NormBackwardShared<Vectors>& shared, const float (&sums)[Vectors][kNormWidth], float* slab,
-                                           int cols) {
+__device__ __forceinline__ void write_slab(NormBackwardShared<Vectors>& shared, const float (&sums)[Vectors][kNormWidth],
+                                           float* slab, int cols) {
 #pragma unroll
   for (int v = 0; v < Vectors; ++v) {
     store_floats<kNormWidth>(&shared.of_warp[warp_id()][v * kNormStep + lane_id() * kNormWidth], sums[v]);
@@ -77,7 +77,8 @@ __device__ __forceinline__ void write_slab(NormBackwardShared<Vectors>& shared, 
 }
 
 template <NormKind Kind, int Vectors, class T>
-__global__ void __launch_bounds__(kNormBackwardWarps* kWarpSize, Vectors <= 4 ? 2 : 1) norm_backward_held_kernel(NormBackwardArguments<T> a) {
+__global__ void __launch_bounds__(kNormBackwardWarps* kWarpSize, Vectors <= 4 ? 2 : 1)
+    norm_backward_held_kernel(NormBackwardArguments<T> a) {
   constexpr int kWidth = kNormWidth;
   const std::int64_t rows = a.sum.rows();
   const int cols = static_cast<int>(a.sum.cols());

@@ -11,8 +11,8 @@ namespace galrec {
 
 enum class NormKind { kRms, kLayer };
 
-inline constexpr int kNormWidth = 4;                              // columns at a time: 16 bytes of the fp32 stream, 8 of bf16
-inline constexpr int kNormStep = kNormWidth * kWarpSize;          // columns that a warp holds per vector
+inline constexpr int kNormWidth = 4;                      // columns at a time: 16 bytes of the fp32 stream, 8 of bf16
+inline constexpr int kNormStep = kNormWidth * kWarpSize;  // columns that a warp holds per vector
 inline constexpr std::int64_t kNormHeldCols = 8 * kNormStep;
 
 /// What the forward kernels are passed. sum = residual + dropout(x); either of residual and x may be missing.
@@ -35,7 +35,8 @@ struct NormForwardArguments {
 
   /// s = base + dropout(s), Width columns.
   template <int Width>
-  __device__ __forceinline__ void add_branch(std::int64_t row, std::int64_t column, float (&s)[Width], const float (&base)[Width]) const {
+  __device__ __forceinline__ void add_branch(std::int64_t row, std::int64_t column, float (&s)[Width],
+                                             const float (&base)[Width]) const {
     if (mask.active()) {
       float m[Width];
       dropout_multipliers<Width>(mask, static_cast<std::uint64_t>(row) * mask_stride + static_cast<std::uint64_t>(column), m);
@@ -66,7 +67,8 @@ __device__ __forceinline__ float vector_sum(const float (&v)[Width]) {
 
 /// Each warp takes `rows_per_warp` consecutive rows of up to Vectors * kNormStep columns and keeps the weights.
 template <NormKind Kind, int Vectors, class T>
-__global__ void __launch_bounds__(128, Vectors <= 4 ? 4 : 2) norm_forward_held_kernel(NormForwardArguments<T> a, int rows_per_warp) {
+__global__ void __launch_bounds__(128, Vectors <= 4 ? 4 : 2)
+    norm_forward_held_kernel(NormForwardArguments<T> a, int rows_per_warp) {
   constexpr int kWidth = kNormWidth;
   const std::int64_t rows = a.y.rows();
   const int cols = static_cast<int>(a.y.cols());

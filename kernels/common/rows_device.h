@@ -65,8 +65,8 @@ __device__ __forceinline__ void store_floats(T* p, const float (&value)[Width]) 
       *reinterpret_cast<uint4*>(p) = make_uint4(pack_bf16x2(value[0], value[1]), pack_bf16x2(value[2], value[3]),
                                                 pack_bf16x2(value[4], value[5]), pack_bf16x2(value[6], value[7]));
     } else {
-      *reinterpret_cast<uint4*>(p) = make_uint4(__float_as_uint(value[0]), __float_as_uint(value[1]), __float_as_uint(value[2]),
-                                                __float_as_uint(value[3]));
+      *reinterpret_cast<uint4*>(p) =
+          make_uint4(__float_as_uint(value[0]), __float_as_uint(value[1]), __float_as_uint(value[2]), __float_as_uint(value[3]));
     }
   }
 }

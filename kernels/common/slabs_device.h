@@ -12,7 +12,7 @@ struct SlabSumShared {
 };
 
 /// A warp's lanes are 32 columns, its number is a way: slabs way, way + kSlabSumWays, ...
-static __global__ void __launch_bounds__(kSlabSumWays * kWarpSize)
+static __global__ void __launch_bounds__(kSlabSumWays* kWarpSize)
     sum_slabs_kernel(View<float, 1> out, View<const float, 2> slabs, Accumulate accumulate) {
   auto& shared = block_shared<SlabSumShared>();
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kWarpSize + lane_id();

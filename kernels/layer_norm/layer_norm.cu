@@ -29,11 +29,10 @@ void layer_norm_forward(CudaContext& ctx, View<T, 2> y, View<Acc<T>, 2> sum, Vie
 }
 
 template <class T>
-void layer_norm_backward(CudaContext& ctx, View<T, 2> dx, View<Acc<T>, 2> dresidual, View<Acc<T>, 1> dweight,
-                         View<Acc<T>, 1> dbias, ConstView<T, 2> dy, ConstView<Acc<T>, 2> dsum, ConstView<Acc<T>, 2> sum,
-                         ConstView<Acc<T>, 1> weight, ConstView<Acc<T>, 1> mean, ConstView<Acc<T>, 1> rstd,
-                         const LayerNormOptions& options, Accumulate dx_accumulate, Accumulate dresidual_accumulate,
-                         Accumulate dweight_accumulate) {
+void layer_norm_backward(CudaContext& ctx, View<T, 2> dx, View<Acc<T>, 2> dresidual, View<Acc<T>, 1> dweight, View<Acc<T>, 1> dbias,
+                         ConstView<T, 2> dy, ConstView<Acc<T>, 2> dsum, ConstView<Acc<T>, 2> sum, ConstView<Acc<T>, 1> weight,
+                         ConstView<Acc<T>, 1> mean, ConstView<Acc<T>, 1> rstd, const LayerNormOptions& options,
+                         Accumulate dx_accumulate, Accumulate dresidual_accumulate, Accumulate dweight_accumulate) {
   const std::int64_t rows = sum.rows(), cols = sum.cols();
   GALREC_CHECK(mean.extent(0) == rows && rstd.extent(0) == rows && weight.extent(0) == cols,
                "mean ({}), rstd ({}), weight ({}), sum ({}, {})", mean.extent(0), rstd.extent(0), weight.extent(0), rows, cols);
@@ -63,14 +62,14 @@ void layer_norm_backward(CudaContext& ctx, View<T, 2> dx, View<Acc<T>, 2> dresid
   if (dbias) sum_slabs(ctx, dbias, a.dbias, dweight_accumulate);
 }
 
-#define GALREC_INSTANTIATE(T)                                                                                                    \
-  template void layer_norm_forward<T>(CudaContext&, View<T, 2>, View<Acc<T>, 2>, View<Acc<T>, 1>, View<Acc<T>, 1>,               \
-                                      ConstView<T, 2>, ConstView<Acc<T>, 2>, ConstView<Acc<T>, 1>, ConstView<Acc<T>, 1>,         \
-                                      const LayerNormOptions&);                                                                  \
-  template void layer_norm_backward<T>(CudaContext&, View<T, 2>, View<Acc<T>, 2>, View<Acc<T>, 1>, View<Acc<T>, 1>,              \
-                                       ConstView<T, 2>, ConstView<Acc<T>, 2>, ConstView<Acc<T>, 2>, ConstView<Acc<T>, 1>,        \
-                                       ConstView<Acc<T>, 1>, ConstView<Acc<T>, 1>, const LayerNormOptions&, Accumulate, Accumulate, \
-                                       Accumulate);
+#define GALREC_INSTANTIATE(T)                                                                                             \
+  template void layer_norm_forward<T>(CudaContext&, View<T, 2>, View<Acc<T>, 2>, View<Acc<T>, 1>, View<Acc<T>, 1>,        \
+                                      ConstView<T, 2>, ConstView<Acc<T>, 2>, ConstView<Acc<T>, 1>, ConstView<Acc<T>, 1>,  \
+                                      const LayerNormOptions&);                                                           \
+  template void layer_norm_backward<T>(CudaContext&, View<T, 2>, View<Acc<T>, 2>, View<Acc<T>, 1>, View<Acc<T>, 1>,       \
+                                       ConstView<T, 2>, ConstView<Acc<T>, 2>, ConstView<Acc<T>, 2>, ConstView<Acc<T>, 1>, \
+                                       ConstView<Acc<T>, 1>, ConstView<Acc<T>, 1>, const LayerNormOptions&, Accumulate,   \
+                                       Accumulate, Accumulate);
 GALREC_INSTANTIATE(float)
 GALREC_INSTANTIATE(bfloat16)
 #undef GALREC_INSTANTIATE

@@ -27,9 +27,9 @@ void rms_norm_forward(CudaContext& ctx, View<T, 2> y, View<Acc<T>, 2> sum, View<
 
 template <class T>
 void rms_norm_backward(CudaContext& ctx, View<T, 2> dx, View<Acc<T>, 2> dresidual, View<Acc<T>, 1> dweight, ConstView<T, 2> dy,
-                       ConstView<Acc<T>, 2> dsum, ConstView<Acc<T>, 2> sum, ConstView<Acc<T>, 1> weight,
-                       ConstView<Acc<T>, 1> rstd, const RmsNormOptions& options, Accumulate dx_accumulate,
-                       Accumulate dresidual_accumulate, Accumulate dweight_accumulate) {
+                       ConstView<Acc<T>, 2> dsum, ConstView<Acc<T>, 2> sum, ConstView<Acc<T>, 1> weight, ConstView<Acc<T>, 1> rstd,
+                       const RmsNormOptions& options, Accumulate dx_accumulate, Accumulate dresidual_accumulate,
+                       Accumulate dweight_accumulate) {
   const std::int64_t rows = sum.rows(), cols = sum.cols();
   GALREC_CHECK(rstd.extent(0) == rows && weight.extent(0) == cols, "rstd ({}), weight ({}), sum ({}, {})", rstd.extent(0),
                weight.extent(0), rows, cols);
@@ -56,11 +56,11 @@ void rms_norm_backward(CudaContext& ctx, View<T, 2> dx, View<Acc<T>, 2> dresidua
   if (dweight) sum_slabs(ctx, dweight, a.dweight, dweight_accumulate);
 }
 
-#define GALREC_INSTANTIATE(T)                                                                                                   \
-  template void rms_norm_forward<T>(CudaContext&, View<T, 2>, View<Acc<T>, 2>, View<Acc<T>, 1>, ConstView<T, 2>,                \
-                                    ConstView<Acc<T>, 2>, ConstView<Acc<T>, 1>, const RmsNormOptions&);                         \
-  template void rms_norm_backward<T>(CudaContext&, View<T, 2>, View<Acc<T>, 2>, View<Acc<T>, 1>, ConstView<T, 2>,               \
-                                     ConstView<Acc<T>, 2>, ConstView<Acc<T>, 2>, ConstView<Acc<T>, 1>, ConstView<Acc<T>, 1>,    \
+#define GALREC_INSTANTIATE(T)                                                                                                \
+  template void rms_norm_forward<T>(CudaContext&, View<T, 2>, View<Acc<T>, 2>, View<Acc<T>, 1>, ConstView<T, 2>,             \
+                                    ConstView<Acc<T>, 2>, ConstView<Acc<T>, 1>, const RmsNormOptions&);                      \
+  template void rms_norm_backward<T>(CudaContext&, View<T, 2>, View<Acc<T>, 2>, View<Acc<T>, 1>, ConstView<T, 2>,            \
+                                     ConstView<Acc<T>, 2>, ConstView<Acc<T>, 2>, ConstView<Acc<T>, 1>, ConstView<Acc<T>, 1>, \
                                      const RmsNormOptions&, Accumulate, Accumulate, Accumulate);
 GALREC_INSTANTIATE(float)
 GALREC_INSTANTIATE(bfloat16)

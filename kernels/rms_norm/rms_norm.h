@@ -4,7 +4,7 @@
 // Math      sum = residual + dropout(x)  (sum = x where there is no residual);  y = sum * r * w,  r = rsqrt(mean_c sum^2 + eps)
 // Shapes    x, residual, sum, y, dx, dresidual, dy, dsum (N,C) | weight, dweight (C) | rstd (N). Of T = bfloat16 are x, y, dx, dy;
 //           the stream, the statistics, the weights and their gradients are Acc<T>
-// Backward  n = r (dy w - sum r^2 mean_c(sum dy w)) + dsum;  dresidual = n (+);  dx = dropout'(n) (+);  dweight = sum_n dy sum r (+)
+// Backward  n = r (dy w - sum r^2 mean_c(sum dy w)) + dsum; dresidual = n (+); dx = dropout'(n) (+); dweight = sum_n dy sum r (+)
 // Saved and aliasing  saved: sum, rstd. Forward: without residual pass sum empty: x itself is saved and read as `sum` in backward;
 //           sum may alias residual or x. Backward: dresidual may alias dsum (the usual case: the gradient of the
 //           stream flows through); dx may be empty (not wanted). Without residual pass dresidual empty and dx gets n.

@@ -12,8 +12,9 @@ struct Layer {
   static constexpr bool kHasMean = true;
 
   template <class T, class Context>
-  static void forward(Context& ctx, View<T, 2> y, View<Acc<T>, 2> sum, View<Acc<T>, 1> mean, View<Acc<T>, 1> rstd, ConstView<T, 2> x,
-                      ConstView<Acc<T>, 2> residual, ConstView<Acc<T>, 1> weight, ConstView<Acc<T>, 1> bias, const Options& options) {
+  static void forward(Context& ctx, View<T, 2> y, View<Acc<T>, 2> sum, View<Acc<T>, 1> mean, View<Acc<T>, 1> rstd,
+                      ConstView<T, 2> x, ConstView<Acc<T>, 2> residual, ConstView<Acc<T>, 1> weight, ConstView<Acc<T>, 1> bias,
+                      const Options& options) {
     layer_norm_forward<T>(ctx, y, sum, mean, rstd, x, residual, weight, bias, options);
   }
   template <class T, class Context>

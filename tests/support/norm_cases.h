@@ -29,9 +29,9 @@ struct NormShape {
 
 /// Held in registers (whole and partial vectors), walked in vectors, walked by element.
 inline std::vector<NormShape> norm_shapes() {
-  return {{1, 1},      {31, 31, 3},    {33, 33, 8},  {257, 127, 1},  {70, 257},     {5, 769, 8},   {257, 4},     {129, 64, 8},
-          {131, 132},  {65, 256, 24},  {33, 384, 8}, {200, 512, 16}, {65, 640},     {67, 768},     {130, 1020},  {64, 1024, 8},
-          {70, 1028},  {33, 2056, 8},  {3, 1025},    {66, 512, 3},   {2100, 8},     {4099, 36, 4}};
+  return {{1, 1},     {31, 31, 3},   {33, 33, 8},  {257, 127, 1},  {70, 257}, {5, 769, 8},  {257, 4},    {129, 64, 8},
+          {131, 132}, {65, 256, 24}, {33, 384, 8}, {200, 512, 16}, {65, 640}, {67, 768},    {130, 1020}, {64, 1024, 8},
+          {70, 1028}, {33, 2056, 8}, {3, 1025},    {66, 512, 3},   {2100, 8}, {4099, 36, 4}};
 }
 
 struct NormModes {
@@ -64,8 +64,8 @@ struct NormProblem {
     Matrix<double> mx(rows, cols, form == NormForm::kStreamAlone ? residual : x), mr(rows, cols, residual), w(1, cols, weight),
         b(1, cols, bias), my(rows, cols), ms(rows, cols), mm(1, rows), mrs(1, rows);
     const bool both = form == NormForm::kBoth;
-    Norm::template forward<double>(cpu, my, both ? ms.view() : View<double, 2>{}, mm, mrs, mx,
-                                   both ? mr.view() : View<double, 2>{}, w, b, options);
+    Norm::template forward<double>(cpu, my, both ? ms.view() : View<double, 2>{}, mm, mrs, mx, both ? mr.view() : View<double, 2>{},
+                                   w, b, options);
     y = my.values();
     sum = quantized<float>(both ? ms.values() : mx.values());
     mean = quantized<float>(mm.values());
@@ -125,8 +125,8 @@ struct NormBackward {
       return std::vector<double>(static_cast<std::size_t>(n), a == Accumulate::kAdd ? 0.5 : std::nan(""));
     };
     Staged<T> to_x(ctx, rows, cols, start(modes.dx, rows * cols), gap);
-    Staged<float> to_residual(ctx, rows, cols, start(modes.dresidual, rows * cols), gap), dw(ctx, 1, cols, start(modes.dweight, cols)),
-        db(ctx, 1, cols, start(modes.dweight, cols));
+    Staged<float> to_residual(ctx, rows, cols, start(modes.dresidual, rows * cols), gap),
+        dw(ctx, 1, cols, start(modes.dweight, cols)), db(ctx, 1, cols, start(modes.dweight, cols));
     const View<float, 2> residual_view = modes.alias ? dsum.view() : to_residual.view();
     Norm::template backward<T>(ctx, p.form == NormForm::kStreamAlone ? View<T, 2>{} : to_x.view(),
                                p.form == NormForm::kBranchAlone ? View<float, 2>{} : residual_view, dw, db, dy,
