@@ -59,7 +59,9 @@ void AdamW<T>::build_spans() {
 template <class T>
 double AdamW<T>::gradient_norm(CpuContext& ctx) {
   parameters_.finish_gradients();
-  return std::sqrt(sum_of_squares<T>(ctx, parameters_.gradients()));
+  double sum = 0;
+  sum_of_squares<T>(ctx, View<double, 1>(&sum, {1}), parameters_.gradients());
+  return std::sqrt(sum);
 }
 
 template <class T>
@@ -71,11 +73,11 @@ void AdamW<T>::step(CpuContext& ctx, double lr, double gradient_scale, double mo
                              .beta2 = settings_.beta2,
                              .eps = settings_.eps,
                              .weight_decay = settings_.weight_decay,
-                             .clip_scale = gradient_scale,
+                             .gradient_scale = gradient_scale,
                              .ema_momentum = momentum,
                              .step = steps_};
   const View<T, 1> average = average_ == nullptr ? View<T, 1>{} : average_->values();
-  adamw_step<T>(ctx, parameters_.values(), m_.view(), v_.view(), average, parameters_.gradients(), spans_, options);
+  adamw_step<T>(ctx, parameters_.values(), m_.view(), v_.view(), average, {}, parameters_.gradients(), view_of(spans_), options);
 }
 
 template class AdamW<float>;

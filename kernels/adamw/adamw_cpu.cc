@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/adamw/constants.h"
 #include "kernels/common/parallel.h"
 
 namespace galrec {
@@ -14,16 +15,11 @@ constexpr std::int64_t kPiece = 16384;     // elements updated by one thread at 
 constexpr std::int64_t kTile = 1024;       // elements that stay in L1 between update and average: one pass over memory
 
 template <class T>
-struct Constants {
-  T decay, beta1, one_minus_beta1, beta2, one_minus_beta2, step_size, inv_sqrt_correction, eps, clip, mu, one_minus_mu;
-};
-
-template <class T>
 void update(std::int64_t n, T* __restrict p, T* __restrict m, T* __restrict v, const T* __restrict g, T decay,
-            const Constants<T>& k) {
+            const AdamWConstants<T>& k) {
 #pragma omp simd
   for (std::int64_t i = 0; i < n; ++i) {
-    const T gradient = g[i] * k.clip;
+    const T gradient = g[i] * k.scale;
     const T m1 = k.beta1 * m[i] + k.one_minus_beta1 * gradient;
     const T v1 = k.beta2 * v[i] + k.one_minus_beta2 * gradient * gradient;
     m[i] = m1;
@@ -33,7 +29,7 @@ void update(std::int64_t n, T* __restrict p, T* __restrict m, T* __restrict v, c
 }
 
 template <class T>
-void average(std::int64_t n, T* __restrict ema, const T* __restrict p, const Constants<T>& k) {
+void average(std::int64_t n, T* __restrict ema, const T* __restrict p, const AdamWConstants<T>& k) {
 #pragma omp simd
   for (std::int64_t i = 0; i < n; ++i) ema[i] = k.mu * ema[i] + k.one_minus_mu * p[i];
 }
@@ -44,13 +40,20 @@ struct Piece {
   bool decay;
 };
 
+template <class T>
+void round_to(std::int64_t n, bfloat16* __restrict to, const T* __restrict from) {
+  for (std::int64_t i = 0; i < n; ++i) to[i] = bfloat16(static_cast<float>(from[i]));
+}
+
 std::int64_t count_pieces(std::span<const AdamWSpan> spans) {
   std::int64_t n = 0;
   for (const auto& s : spans) n += (s.size + kPiece - 1) / kPiece;
   return n;
 }
 
-void check_spans(std::span<const AdamWSpan> spans, std::int64_t elements, std::int64_t averaged) {
+}  // namespace
+
+void check_adamw_spans(std::span<const AdamWSpan> spans, std::int64_t elements, std::int64_t averaged) {
   std::int64_t at = 0;
   for (const auto& s : spans) {
     GALREC_CHECK(s.offset >= at && s.size >= 0 && s.offset + s.size <= elements,
@@ -61,10 +64,9 @@ void check_spans(std::span<const AdamWSpan> spans, std::int64_t elements, std::i
   }
 }
 
-}  // namespace
-
 template <class T>
-double sum_of_squares(CpuContext& ctx, View<T, 1> x) {
+void sum_of_squares(CpuContext& ctx, View<double, 1> out, ConstView<T, 1> x) {
+  GALREC_CHECK(out.extent(0) == 1, "out ({})", out.extent(0));
   const std::int64_t n = x.extent(0), chunks = (n + kSumChunk - 1) / kSumChunk;
   ScratchScope scratch(ctx.scratch());
   auto partial = scratch->vector<double>(std::max<std::int64_t>(chunks, 1));
@@ -83,30 +85,22 @@ double sum_of_squares(CpuContext& ctx, View<T, 1> x) {
   });
   double total = 0;
   for (std::int64_t c = 0; c < chunks; ++c) total += partial[c];
-  return total;
+  out[0] = total;
 }
 
 template <class T>
-void adamw_step(CpuContext& ctx, View<T, 1> param, View<T, 1> m, View<T, 1> v, View<T, 1> ema, ConstView<T, 1> grad,
-                std::span<const AdamWSpan> spans, const AdamWOptions& o) {
-  const std::int64_t n = param.extent(0);
-  GALREC_CHECK(m.extent(0) == n && v.extent(0) == n && grad.extent(0) == n,
-               "m ({}), v ({}), grad ({}) for {} parameters", m.extent(0), v.extent(0), grad.extent(0), n);
-  GALREC_CHECK(o.step >= 1, "step {} is before the first", o.step);
-  check_spans(spans, n, ema.extent(0));
-  const double t = static_cast<double>(o.step);
-  const double correction1 = 1 - std::pow(o.beta1, t), correction2 = 1 - std::pow(o.beta2, t);
-  const Constants<T> k{.decay = static_cast<T>(1 - o.lr * o.weight_decay),
-                       .beta1 = static_cast<T>(o.beta1),
-                       .one_minus_beta1 = static_cast<T>(1 - o.beta1),
-                       .beta2 = static_cast<T>(o.beta2),
-                       .one_minus_beta2 = static_cast<T>(1 - o.beta2),
-                       .step_size = static_cast<T>(o.lr / correction1),
-                       .inv_sqrt_correction = static_cast<T>(1 / std::sqrt(correction2)),
-                       .eps = static_cast<T>(o.eps),
-                       .clip = static_cast<T>(o.clip_scale),
-                       .mu = static_cast<T>(o.ema_momentum),
-                       .one_minus_mu = static_cast<T>(1 - o.ema_momentum)};
+void adamw_step(CpuContext& ctx, View<T, 1> param, View<T, 1> m, View<T, 1> v, View<T, 1> ema,
+                const AdamWShadows& shadows, ConstView<T, 1> grad, View<const AdamWSpan, 1> span_table,
+                const AdamWOptions& o) {
+  check_adamw_arguments<T>(param, m, v, ema, shadows, grad, o);
+  const std::span<const AdamWSpan> spans(span_table.data, static_cast<std::size_t>(span_table.extent(0)));
+  check_adamw_spans(spans, param.extent(0), ema.extent(0));
+  const double square_sum = o.square_sum ? o.square_sum[0] : 0;
+  if (!std::isfinite(square_sum))
+    throw NumericalError(fmt::format("adamw: the gradient's sum of squares is {}", square_sum));
+  const double lr = o.lr_and_step ? o.lr_and_step[0] : o.lr;
+  const double step = o.lr_and_step ? o.lr_and_step[1] : static_cast<double>(o.step);
+  const auto k = adamw_constants<T>(o, lr, step, square_sum);
   // One list of pieces over all spans: a model has many small ones, and each parallel region costs microseconds.
   ScratchScope scratch(ctx.scratch());
   const std::int64_t count = count_pieces(spans);
@@ -124,16 +118,20 @@ void adamw_step(CpuContext& ctx, View<T, 1> param, View<T, 1> m, View<T, 1> v, V
       for (std::int64_t i = 0; i < piece->size; i += kTile) {
         const std::int64_t size = std::min(kTile, piece->size - i), e = piece->offset + i;
         update(size, param.data + e, m.data + e, v.data + e, grad.data + e, decay, k);
-        if (piece->ema_offset >= 0) average(size, ema.data + piece->ema_offset + i, param.data + e, k);
+        if (shadows.param) round_to(size, shadows.param.data + e, param.data + e);
+        if (piece->ema_offset < 0) continue;
+        const std::int64_t averaged = piece->ema_offset + i;
+        average(size, ema.data + averaged, param.data + e, k);
+        if (shadows.ema) round_to(size, shadows.ema.data + averaged, ema.data + averaged);
       }
     }
   });
 }
 
-#define GALREC_INSTANTIATE(T)                                                                               \
-  template double sum_of_squares<T>(CpuContext&, View<T, 1>);                                               \
-  template void adamw_step<T>(CpuContext&, View<T, 1>, View<T, 1>, View<T, 1>, View<T, 1>, ConstView<T, 1>, \
-                              std::span<const AdamWSpan>, const AdamWOptions&);
+#define GALREC_INSTANTIATE(T)                                                                                   \
+  template void sum_of_squares<T>(CpuContext&, View<double, 1>, ConstView<T, 1>);                               \
+  template void adamw_step<T>(CpuContext&, View<T, 1>, View<T, 1>, View<T, 1>, View<T, 1>, const AdamWShadows&, \
+                              ConstView<T, 1>, View<const AdamWSpan, 1>, const AdamWOptions&);
 GALREC_INSTANTIATE(float)
 GALREC_INSTANTIATE(double)
 #undef GALREC_INSTANTIATE

@@ -113,7 +113,7 @@ cudaStream_t open_stream(int device) {
 }
 
 const char* name_of(DeviceOperation operation) {
-  constexpr const char* names[] = {"a kernel", "embedding", "linear_cross_entropy", "topk", "pooling", "attention", "info_nce", "csr", "spmm"};
+  constexpr const char* names[] = {"a kernel", "embedding", "linear_cross_entropy", "topk", "pooling", "attention", "info_nce", "csr", "spmm", "adamw"};
   return names[static_cast<int>(operation)];
 }
 
@@ -150,7 +150,7 @@ void CudaContext::check_status() {
   memory_->clear(status_, sizeof(DeviceStatus));
   const char* where = name_of(static_cast<DeviceOperation>(seen.operation));
   switch (static_cast<DeviceFault>(seen.fault)) {
-    case DeviceFault::kNotANumber: throw NumericalError(fmt::format("{}: a score is not a number (row {})", where, seen.value));
+    case DeviceFault::kNotANumber: throw NumericalError(fmt::format("{}: a value is not a number (row {})", where, seen.value));
     case DeviceFault::kOffsetsOutOfOrder: throw CheckError(fmt::format("{}: offset {} is not below {}", where, seen.value, seen.limit));
     default: throw CheckError(fmt::format("{}: got id {}, expected 0 to {}", where, seen.value, seen.limit - 1));
   }

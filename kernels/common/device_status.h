@@ -15,7 +15,7 @@ struct DeviceStatus {
   long long limit = 0;   // what it should have been below
 };
 
-enum class DeviceOperation : int { kNone = 0, kEmbedding, kCrossEntropy, kTopK, kPooling, kAttention, kInfoNce, kSampling, kSpmm };
+enum class DeviceOperation : int { kNone = 0, kEmbedding, kCrossEntropy, kTopK, kPooling, kAttention, kInfoNce, kSampling, kSpmm, kAdamW };
 
 /// Called by one thread that found `value` where something in [0, limit) was expected.
 __device__ inline void report_fault(DeviceStatus* status, DeviceFault fault, DeviceOperation operation, long long value,

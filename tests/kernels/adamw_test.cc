@@ -22,7 +22,7 @@ struct Reference {
   void step(const std::vector<double>& grad, const std::vector<AdamWSpan>& spans, const AdamWOptions& o) {
     for (const auto& s : spans) {
       for (std::int64_t i = s.offset; i < s.offset + s.size; ++i) {
-        const double g = o.clip_scale * grad[i];
+        const double g = o.gradient_scale * grad[i];
         if (s.decay) p[i] -= o.lr * o.weight_decay * p[i];
         m[i] += (g - m[i]) * (1 - o.beta1);
         v[i] = v[i] * o.beta2 + g * g * (1 - o.beta2);
@@ -60,7 +60,7 @@ std::vector<AdamWSpan> hostile_spans() {
 constexpr std::int64_t kElements = 41000, kAveraged = 40770;
 
 AdamWOptions options(std::int64_t step) {
-  return {.lr = 0.01 / static_cast<double>(step), .beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6, .weight_decay = 0.1, .clip_scale = 0.37,
+  return {.lr = 0.01 / static_cast<double>(step), .beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6, .weight_decay = 0.1, .gradient_scale = 0.37,
           .ema_momentum = 0.95, .step = step};
 }
 
@@ -74,7 +74,7 @@ void compare_steps(double tolerance) {
     const auto grad = test::random_normal<double>(kElements, 10 + step, step % 2 == 0 ? 1e-3 : 1.0);
     const auto converted = test::convert<T>(grad);
     reference.step(grad, spans, options(step));
-    adamw_step<T>(ctx, state.p.vector(), state.m.vector(), state.v.vector(), state.ema.vector(), view_of(converted), spans, options(step));
+    adamw_step<T>(ctx, state.p.vector(), state.m.vector(), state.v.vector(), state.ema.vector(), {}, view_of(converted), view_of(spans), options(step));
     const std::string what = "step " + std::to_string(step);
     test::expect_close(state.p.values(), reference.p, tolerance, what + " parameters");
     test::expect_close(state.m.values(), reference.m, tolerance, what + " m");
@@ -99,7 +99,7 @@ TEST(AdamW, EqualsTorch) {
   std::vector<double> p = {1, -2, 0.5, 0.25, 4}, m(5), v(5);
   const std::vector<AdamWSpan> spans = {{.offset = 0, .size = 3}, {.offset = 3, .size = 2, .decay = false}};
   for (std::int64_t step = 1; step <= 3; ++step) {
-    adamw_step<double>(ctx, view_of(p), view_of(m), view_of(v), {}, view_of(grads[step - 1]), spans,
+    adamw_step<double>(ctx, view_of(p), view_of(m), view_of(v), {}, {}, view_of(grads[step - 1]), view_of(spans),
                        {.lr = 0.1, .weight_decay = 0.01, .step = step});
     for (int i = 0; i < 5; ++i) EXPECT_NEAR(p[i], torch[step - 1][i], 1e-14) << "step " << step << ", element " << i;
   }
@@ -112,7 +112,7 @@ TEST(AdamW, FrozenElementsKeepTheirBits) {
   const auto spans = hostile_spans();
   const auto grad = test::random_normal<float>(kElements, 3);
   const auto before = state.p.values();
-  adamw_step<float>(ctx, state.p.vector(), state.m.vector(), state.v.vector(), state.ema.vector(), view_of(grad), spans, options(1));
+  adamw_step<float>(ctx, state.p.vector(), state.m.vector(), state.v.vector(), state.ema.vector(), {}, view_of(grad), view_of(spans), options(1));
   std::vector<char> trained(kElements, 0);
   for (const auto& s : spans) std::fill_n(trained.begin() + s.offset, s.size, 1);
   const auto after = state.p.values(), m = state.m.values();
@@ -130,7 +130,7 @@ TEST(AdamW, BitsDependNeitherOnThreadsNorOnSpans) {
     State<float> state(reference);
     CpuContext ctx(threads);
     for (std::int64_t step = 1; step <= 3; ++step) {
-      adamw_step<float>(ctx, state.p.vector(), state.m.vector(), state.v.vector(), state.ema.vector(), view_of(grad), spans, options(step));
+      adamw_step<float>(ctx, state.p.vector(), state.m.vector(), state.v.vector(), state.ema.vector(), {}, view_of(grad), view_of(spans), options(step));
     }
     auto all = state.p.values();
     for (const auto& more : {state.m.values(), state.v.values(), state.ema.values()}) all.insert(all.end(), more.begin(), more.end());
@@ -149,16 +149,23 @@ TEST(AdamW, BitsDependNeitherOnThreadsNorOnSpans) {
 }
 
 template <class T>
+double squares(CpuContext& ctx, const std::vector<T>& x) {
+  double sum = NAN;
+  sum_of_squares<T>(ctx, View<double, 1>(&sum, {1}), view_of(x));
+  return sum;
+}
+
+template <class T>
 void check_sum_of_squares(std::int64_t n) {
   auto x = test::random_normal<T>(n, 4);
   long double expected = 0;
   for (T value : x) expected += static_cast<long double>(value) * value;
   CpuContext one(1);
-  const double sum = sum_of_squares(one, view_of(x));
+  const double sum = squares(one, x);
   EXPECT_NEAR(sum, static_cast<double>(expected), 1e-12 * static_cast<double>(expected)) << n;
   for (int threads = 2; threads <= 4; ++threads) {
     CpuContext ctx(threads);
-    EXPECT_EQ(sum_of_squares(ctx, view_of(x)), sum) << n << " elements, " << threads << " threads";
+    EXPECT_EQ(squares(ctx, x), sum) << n << " elements, " << threads << " threads";
   }
 }
 
@@ -169,11 +176,79 @@ TEST(AdamW, SumOfSquares) {
   }
 }
 
+// torch.nn.utils.clip_grad_norm_: the norm after gradient_scale, and only where it is above the limit.
+TEST(AdamW, ClipsToANorm) {
+  CpuContext ctx(2);
+  const auto grad = test::random_normal<double>(1000, 3);
+  const std::vector<AdamWSpan> spans = {{.offset = 0, .size = 1000}};
+  const double sum = squares(ctx, grad), norm = std::sqrt(sum);
+  const auto run = [&](AdamWOptions o) {
+    std::vector<double> p(1000, 1.0), m(1000), v(1000);
+    adamw_step<double>(ctx, view_of(p), view_of(m), view_of(v), {}, {}, view_of(grad), view_of(spans), o);
+    return m;
+  };
+  for (const double scale : {1.0, 0.25}) {
+    for (const double limit : {0.1, 0.5 * norm, 10 * norm}) {
+      const double factor = scale * norm > limit ? scale * limit / (scale * norm + 1e-6) : scale;
+      const auto clipped = run({.gradient_scale = scale, .max_norm = limit, .square_sum = View<const double, 1>(&sum, {1})});
+      test::expect_close(clipped, run({.gradient_scale = factor}), 1e-14, "m");
+      EXPECT_NE(clipped, run({.gradient_scale = 0.99 * factor}));
+    }
+  }
+}
+
+TEST(AdamW, TakesRateAndStepFromMemory) {
+  CpuContext ctx(1);
+  const auto grad = test::random_normal<double>(10, 3);
+  const std::vector<AdamWSpan> spans = {{.offset = 0, .size = 10}};
+  const double both[] = {0.02, 5};
+  const auto run = [&](AdamWOptions o) {
+    std::vector<double> p(10, 1.0), m(10), v(10, 0.5);
+    adamw_step<double>(ctx, view_of(p), view_of(m), view_of(v), {}, {}, view_of(grad), view_of(spans), o);
+    return p;
+  };
+  EXPECT_EQ(run({.lr = 7, .weight_decay = 0.1, .lr_and_step = View<const double, 1>(both, {2})}), run({.lr = 0.02, .weight_decay = 0.1, .step = 5}));
+}
+
+TEST(AdamW, ShadowsAreTheNewValuesRounded) {
+  const Reference reference = initial(kElements, kAveraged);
+  State<float> state(reference);
+  CpuContext ctx(2);
+  const auto spans = hostile_spans();
+  const auto grad = test::random_normal<float>(kElements, 3);
+  std::vector<bfloat16> param(kElements, bfloat16(-7.0f)), ema(kAveraged, bfloat16(-7.0f));
+  adamw_step<float>(ctx, state.p.vector(), state.m.vector(), state.v.vector(), state.ema.vector(), {view_of(param), view_of(ema)}, view_of(grad),
+                    view_of(spans), options(1));
+  auto expected = std::vector<bfloat16>(kElements, bfloat16(-7.0f)), expected_ema = std::vector<bfloat16>(kAveraged, bfloat16(-7.0f));
+  const auto p = state.p.values(), average = state.ema.values();
+  for (const auto& s : spans) {
+    for (std::int64_t i = 0; i < s.size; ++i) {
+      expected[s.offset + i] = bfloat16(p[s.offset + i]);
+      if (s.ema_offset >= 0) expected_ema[s.ema_offset + i] = bfloat16(average[s.ema_offset + i]);
+    }
+  }
+  for (std::int64_t i = 0; i < kElements; ++i) ASSERT_EQ(param[i].bits, expected[i].bits) << i;
+  for (std::int64_t i = 0; i < kAveraged; ++i) ASSERT_EQ(ema[i].bits, expected_ema[i].bits) << i;
+}
+
+TEST(AdamW, ChangesNothingWhereGradientsAreNotFinite) {
+  CpuContext ctx(1);
+  std::vector<double> p(3, 1.0), m(3), v(3);
+  const std::vector<double> grad = {1, NAN, 2};
+  const std::vector<AdamWSpan> spans = {{.offset = 0, .size = 3}};
+  const double sum = squares(ctx, grad);
+  EXPECT_THROW(adamw_step<double>(ctx, view_of(p), view_of(m), view_of(v), {}, {}, view_of(grad), view_of(spans),
+                                  {.square_sum = View<const double, 1>(&sum, {1})}),
+               NumericalError);
+  EXPECT_EQ(p, std::vector<double>(3, 1.0));
+  EXPECT_EQ(m, std::vector<double>(3, 0.0));
+}
+
 TEST(AdamW, RefusesBadArguments) {
   CpuContext ctx(1);
   std::vector<double> p(10), m(10), v(10), grad(10), nine(9), ema(4);
   const auto step = [&](std::vector<double>& moments, const std::vector<AdamWSpan>& spans, AdamWOptions o = {}) {
-    adamw_step<double>(ctx, view_of(p), view_of(moments), view_of(v), view_of(ema), view_of(grad), spans, o);
+    adamw_step<double>(ctx, view_of(p), view_of(moments), view_of(v), view_of(ema), {}, view_of(grad), view_of(spans), o);
   };
   EXPECT_NO_THROW(step(m, {{.offset = 0, .size = 5}, {.offset = 5, .size = 4, .ema_offset = 0}}));
   EXPECT_THROW(step(nine, {}), CheckError);
@@ -184,6 +259,7 @@ TEST(AdamW, RefusesBadArguments) {
   EXPECT_THROW(step(m, {{.offset = 5, .size = 2}, {.offset = 0, .size = 2}}), CheckError) << "order";
   EXPECT_THROW(step(m, {{.offset = 0, .size = 4, .ema_offset = 1}}), CheckError) << "average past its end";
   EXPECT_THROW(step(m, {}, {.step = 0}), CheckError);
+  EXPECT_THROW(step(m, {}, {.max_norm = 1}), CheckError) << "no sum of squares";
 }
 
 }  // namespace
