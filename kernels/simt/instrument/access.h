@@ -1,6 +1,6 @@
 #pragma once
-// One memory access of a CUDA thread, as the instrumented build sees it: the compiler's -fsanitize=thread callbacks report plain
-// loads and stores, the executor reports those of its warp matrix and asynchronous copy instructions.
+// One memory access of a CUDA thread, as the instrumented build sees it: the compiler's -fsanitize=thread callbacks
+// report plain loads and stores, the executor reports those of its warp matrix and asynchronous copy instructions.
 
 #include <cstddef>
 #include <cstdint>

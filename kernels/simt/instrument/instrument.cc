@@ -74,7 +74,8 @@ class Instrument final : public Observer {
     }
     // Row r of a matrix goes to lanes 4r to 4r + 3; two of them are enough to meet any writer as another lane.
     for (int l = 0; l < matrices * 8; ++l) {
-      const Access access{reinterpret_cast<std::uintptr_t>(rows[l]), 16, AccessType::kRead, Space::kShared, site_of(where)};
+      const Access access{reinterpret_cast<std::uintptr_t>(rows[l]), 16, AccessType::kRead, Space::kShared,
+                          site_of(where)};
       observe(warp.lanes[4 * (l % 8)], access);
       observe(warp.lanes[4 * (l % 8) + 1], access);
     }
@@ -108,12 +109,12 @@ class Instrument final : public Observer {
 
  private:
   static Access read_of(const AsyncCopy& copy) {
-    return {reinterpret_cast<std::uintptr_t>(copy.from), static_cast<std::uint32_t>(copy.valid), AccessType::kRead, Space::kGlobal,
-            site_of(copy.where)};
+    return {reinterpret_cast<std::uintptr_t>(copy.from), static_cast<std::uint32_t>(copy.valid), AccessType::kRead,
+            Space::kGlobal, site_of(copy.where)};
   }
   static Access write_of(const AsyncCopy& copy) {
-    return {reinterpret_cast<std::uintptr_t>(copy.to), static_cast<std::uint32_t>(copy.bytes), AccessType::kWrite, Space::kShared,
-            static_cast<const char*>(site_of(copy.where)) + 1};
+    return {reinterpret_cast<std::uintptr_t>(copy.to), static_cast<std::uint32_t>(copy.bytes), AccessType::kWrite,
+            Space::kShared, static_cast<const char*>(site_of(copy.where)) + 1};
   }
 
   Instrument() {
@@ -135,10 +136,18 @@ const Watch kAtStart = Instrument::shared().watch();
 
 }  // namespace
 
-void set_watch(Watch watch) { Instrument::shared().set(watch); }
-Watch current_watch() { return Instrument::shared().watch(); }
-const std::map<std::string, KernelTraffic>& metered_kernels() { return Instrument::shared().meter().kernels(); }
-void clear_metered_kernels() { Instrument::shared().meter().clear(); }
+void set_watch(Watch watch) {
+  Instrument::shared().set(watch);
+}
+Watch current_watch() {
+  return Instrument::shared().watch();
+}
+const std::map<std::string, KernelTraffic>& metered_kernels() {
+  return Instrument::shared().meter().kernels();
+}
+void clear_metered_kernels() {
+  Instrument::shared().meter().clear();
+}
 
 void observe_access(const void* p, std::uint32_t bytes, AccessType type, const void* pc) {
   const Lane* lane = running_lane;

@@ -1,6 +1,7 @@
 #pragma once
-// The observer of instrumented builds (GALREC_SIMT_INSTRUMENT): puts what the executor and the compiler's callbacks report in
-// front of the race detector or the traffic meter. GALREC_SIMT_WATCH chooses: `race` (the default), `meter` or `none`.
+// The observer of instrumented builds (GALREC_SIMT_INSTRUMENT): puts what the executor and the compiler's callbacks
+// report in front of the race detector or the traffic meter. GALREC_SIMT_WATCH chooses: `race` (the default), `meter`
+// or `none`.
 
 #include <cstdint>
 #include <map>

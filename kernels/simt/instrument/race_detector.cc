@@ -8,25 +8,28 @@
 namespace galrec::simt {
 
 void RaceDetector::begin_block(std::size_t shared_bytes) {
-  ++generation_;
-  if (shared_.size() < shared_bytes) shared_.resize(shared_bytes);
-  written_.assign(shared_bytes, false);
+  ++blocks_;
+  if (shared_.bytes() != shared_bytes) shared_.resize(shared_bytes);
 }
 
 std::uint32_t RaceDetector::number_of(const void* pc) {
-  const auto [at, added] = pc_numbers_.try_emplace(pc, static_cast<std::uint32_t>(pcs_.size()));
-  if (added) pcs_.push_back(pc);
-  return at->second;
+  auto& recent = recent_pcs_[reinterpret_cast<std::uintptr_t>(pc) % kCached];
+  if (recent.first != pc || recent.second == 0) {
+    const auto [at, added] = pc_numbers_.try_emplace(pc, static_cast<std::uint32_t>(pcs_.size()));
+    if (added) pcs_.push_back(pc);
+    recent = {pc, at->second};
+  }
+  return recent.second;
 }
 
-RaceDetector::Cell* RaceDetector::global_cells(std::uintptr_t page) {
-  if (last_cells_ == nullptr || page != last_page_) {
-    auto& cells = pages_[page];
-    if (cells.empty()) cells.resize(kPageBytes / kGlobalGrain);
-    last_page_ = page;
-    last_cells_ = cells.data();
+ShadowMemory<RaceDetector::Cell>& RaceDetector::page_of(std::uintptr_t address) {
+  const std::uintptr_t page = address / kPageBytes;
+  auto& recent = recent_pages_[page % kCached];
+  if (recent.second == nullptr || recent.first != page) {
+    // References into an unordered_map stay valid as it grows.
+    recent = {page, &pages_.try_emplace(page, kPageBytes).first->second};
   }
-  return last_cells_;
+  return *recent.second;
 }
 
 bool RaceDetector::ordered(const Touch& earlier, const Touch& now) const {
@@ -36,11 +39,11 @@ bool RaceDetector::ordered(const Touch& earlier, const Touch& now) const {
   return earlier.thread / 32 == now.thread / 32 && earlier.warp_epoch != now.warp_epoch;
 }
 
-void RaceDetector::check(Cell& cell, const Touch& now, AccessType type, const Access& access, std::size_t shared_offset) {
-  const auto races = [&](const Touch& earlier) {
-    return !ordered(earlier, now) && !(earlier.atomic && now.atomic);
-  };
-  if (races(cell.write)) report(type == AccessType::kRead ? "read after write" : "two writes", cell.write, now, access, shared_offset);
+void RaceDetector::check(Cell& cell, const Touch& now, AccessType type, const Access& access,
+                         std::size_t shared_offset) {
+  const auto races = [&](const Touch& earlier) { return !ordered(earlier, now) && !(earlier.atomic && now.atomic); };
+  if (races(cell.write))
+    report(type == AccessType::kRead ? "read after write" : "two writes", cell.write, now, access, shared_offset);
   if (type == AccessType::kRead) {
     // Of readers that nothing orders two are kept: whoever writes next races with one that is not itself.
     Touch& slot = cell.read[0].pc == 0 || ordered(cell.read[0], now) ? cell.read[0] : cell.read[1];
@@ -61,25 +64,24 @@ void RaceDetector::on_access(const Lane& lane, const Access& access) {
                   .warp_epoch = lane.warp_epoch,
                   .pc = number_of(access.pc),
                   .atomic = access.type == AccessType::kAtomic};
+  const auto visit = [&](Cell& cell, std::uint32_t era, std::size_t shared_offset) {
+    if (cell.era != era) cell = Cell{.era = era, .write = {}, .read = {}};
+    if (access.space == Space::kShared && access.type == AccessType::kRead && cell.write.pc == 0) {
+      report("read of shared memory that nobody wrote", Touch{}, now, access, shared_offset);
+      return;
+    }
+    check(cell, now, access.type, access, shared_offset);
+  };
   if (access.space == Space::kShared) {
     const std::size_t first = access.address - reinterpret_cast<std::uintptr_t>(lane.block->shared);
-    for (std::size_t at = first; at < std::min(first + access.bytes, written_.size()); ++at) {
-      Cell& cell = shared_[at];
-      if (cell.launch != generation_) cell = Cell{.launch = generation_, .write = {}, .read = {}};
-      if (access.type == AccessType::kRead && !written_[at]) {
-        report("read of shared memory that nobody wrote", Touch{}, now, access, at);
-        return;
-      }
-      if (access.type != AccessType::kRead) written_[at] = true;
-      check(cell, now, access.type, access, at);
-    }
+    const std::size_t count = std::min<std::size_t>(access.bytes, shared_.bytes() - first);
+    shared_.for_cells(first, count, [&](Cell& cell, std::size_t at) { visit(cell, blocks_, at); });
     return;
   }
-  const std::uintptr_t last = (access.address + access.bytes - 1) / kGlobalGrain;
-  for (std::uintptr_t grain = access.address / kGlobalGrain; grain <= last; ++grain) {
-    Cell& cell = global_cells(grain * kGlobalGrain / kPageBytes)[grain % (kPageBytes / kGlobalGrain)];
-    if (cell.launch != launch_) cell = Cell{.launch = launch_, .write = {}, .read = {}};
-    check(cell, now, access.type, access, 0);
+  for (std::uintptr_t at = access.address; at < access.address + access.bytes;) {
+    const std::uintptr_t end = std::min((at / kPageBytes + 1) * kPageBytes, access.address + access.bytes);
+    page_of(at).for_cells(at % kPageBytes, end - at, [&](Cell& cell, std::size_t) { visit(cell, launch_, 0); });
+    at = end;
   }
 }
 
@@ -88,10 +90,12 @@ void RaceDetector::report(const char* what, const Touch& earlier, const Touch& n
   const std::uint64_t pair = std::uint64_t{earlier.pc} << 32 | now.pc;
   if (!reported_.try_emplace(pair, true).second || reports_.size() >= kMostReports) return;
   const auto who = [&](const Touch& t) {
-    return "thread " + std::to_string(t.thread) + " of block " + std::to_string(t.block) + " at " + source_line(pcs_[t.pc]);
+    return "thread " + std::to_string(t.thread) + " of block " + std::to_string(t.block) + " at " +
+           source_line(pcs_[t.pc]);
   };
   std::string text = std::string(what) + ", ";
-  text += access.space == Space::kShared ? "shared byte " + std::to_string(shared_offset) : std::string("global memory");
+  text +=
+      access.space == Space::kShared ? "shared byte " + std::to_string(shared_offset) : std::string("global memory");
   text += earlier.pc == 0 ? ": " + who(now) : ": " + who(earlier) + " and " + who(now) + ", nothing orders them";
   reports_.push_back(std::move(text));
 }

@@ -53,7 +53,9 @@ Sites& sites() {
 
 }  // namespace
 
-const void* site_of(Place where) { return sites().of(where); }
+const void* site_of(Place where) {
+  return sites().of(where);
+}
 
 std::string source_line(const void* pc) {
   if (const Place* place = sites().find(pc)) {

@@ -21,7 +21,8 @@ std::uint64_t bank_passes(std::vector<std::uintptr_t>& words) {
 
 }  // namespace
 
-void TrafficMeter::begin_launch(const std::string& kernel, std::uint64_t blocks, std::uint64_t threads, std::size_t shared_bytes) {
+void TrafficMeter::begin_launch(const std::string& kernel, std::uint64_t blocks, std::uint64_t threads,
+                                std::size_t shared_bytes) {
   current_ = &kernels_[kernel];
   current_->name = kernel;
   ++current_->launches;
@@ -80,7 +81,8 @@ void TrafficMeter::count(const Request& request) {
   }
 }
 
-void TrafficMeter::count_global(const Request& request, GlobalTraffic& traffic, std::unordered_set<std::uintptr_t>& seen) {
+void TrafficMeter::count_global(const Request& request, GlobalTraffic& traffic,
+                                std::unordered_set<std::uintptr_t>& seen) {
   std::vector<std::pair<std::uintptr_t, std::uint32_t>> sectors;  // which, and the mask of its bytes
   for (const Part& part : request.parts) {
     for (std::uintptr_t at = part.address; at < part.address + part.bytes;) {
@@ -88,7 +90,8 @@ void TrafficMeter::count_global(const Request& request, GlobalTraffic& traffic, 
       const std::uintptr_t end = std::min((sector + 1) * kSectorBytes, part.address + part.bytes);
       const auto bytes = static_cast<std::uint32_t>(end - at);
       const std::uint32_t mask = (bytes == 32 ? ~0u : (1u << bytes) - 1) << (at % kSectorBytes);
-      const auto found = std::find_if(sectors.rbegin(), sectors.rend(), [&](const auto& s) { return s.first == sector; });
+      const auto found =
+          std::find_if(sectors.rbegin(), sectors.rend(), [&](const auto& s) { return s.first == sector; });
       if (found != sectors.rend())
         found->second |= mask;
       else

@@ -1,7 +1,8 @@
 #pragma once
-// Counts what a kernel moves, the way the hardware would: the k-th execution of one load or store instruction by the lanes of a
-// warp is one request; a request costs as many 32-byte sectors of global memory as it touches, and as many passes over the 32
-// banks of shared memory as its most loaded bank has different words (16-byte accesses go by quarter warps, 8-byte ones by halves).
+// Counts what a kernel moves, the way the hardware would: the k-th execution of one load or store instruction by the
+// lanes of a warp is one request; a request costs as many 32-byte sectors of global memory as it touches, and as many
+// passes over the 32 banks of shared memory as its most loaded bank has different words (16-byte accesses go by quarter
+// warps, 8-byte ones by halves).
 
 #include <cstdint>
 #include <map>
@@ -17,8 +18,8 @@ namespace galrec::simt {
 /// Global memory in one direction.
 struct GlobalTraffic {
   std::uint64_t requests = 0;
-  std::uint64_t sectors = 0;      // summed over requests: what L1 asks of L2
-  std::uint64_t used_bytes = 0;   // of those sectors, bytes that some lane asked for
+  std::uint64_t sectors = 0;         // summed over requests: what L1 asks of L2
+  std::uint64_t used_bytes = 0;      // of those sectors, bytes that some lane asked for
   std::uint64_t unique_sectors = 0;  // different ones per launch: the least that DRAM moves when L2 holds the rest
 };
 

@@ -1,6 +1,6 @@
-// What the compiler calls before every load and store of a file compiled with -fsanitize=thread. The instrumented build compiles
-// the kernels so, but links this file instead of ThreadSanitizer's runtime: CUDA threads are fibers here, and happens-before is
-// what barriers of a block say, not what the operating system's threads do.
+// What the compiler calls before every load and store of a file compiled with -fsanitize=thread. The instrumented build
+// compiles the kernels so, but links this file instead of ThreadSanitizer's runtime: CUDA threads are fibers here, and
+// happens-before is what barriers of a block say, not what the operating system's threads do.
 
 #include <cstddef>
 #include <cstdint>
@@ -15,51 +15,55 @@ using galrec::simt::observe_access;
 // The caller's address is the place after the call, which is where the access itself stands.
 #define GALREC_HERE __builtin_return_address(0)
 
-#define GALREC_TSAN_ACCESS(prefix, bytes)                                                                              \
-  void __tsan_##prefix##read##bytes(void* p) { observe_access(p, bytes, AccessType::kRead, GALREC_HERE); }             \
-  void __tsan_##prefix##write##bytes(void* p) { observe_access(p, bytes, AccessType::kWrite, GALREC_HERE); }
+#define GALREC_TSAN_ACCESS(prefix, bytes)                      \
+  void __tsan_##prefix##read##bytes(void* p) {                 \
+    observe_access(p, bytes, AccessType::kRead, GALREC_HERE);  \
+  }                                                            \
+  void __tsan_##prefix##write##bytes(void* p) {                \
+    observe_access(p, bytes, AccessType::kWrite, GALREC_HERE); \
+  }
 
-#define GALREC_TSAN_ACCESSES(bytes)        \
-  GALREC_TSAN_ACCESS(, bytes)              \
-  GALREC_TSAN_ACCESS(unaligned_, bytes)    \
-  GALREC_TSAN_ACCESS(volatile_, bytes)     \
-  void __tsan_read_write##bytes(void* p) { \
-    observe_access(p, bytes, AccessType::kRead, GALREC_HERE);   \
-    observe_access(p, bytes, AccessType::kWrite, GALREC_HERE);  \
+#define GALREC_TSAN_ACCESSES(bytes)                            \
+  GALREC_TSAN_ACCESS(, bytes)                                  \
+  GALREC_TSAN_ACCESS(unaligned_, bytes)                        \
+  GALREC_TSAN_ACCESS(volatile_, bytes)                         \
+  void __tsan_read_write##bytes(void* p) {                     \
+    observe_access(p, bytes, AccessType::kRead, GALREC_HERE);  \
+    observe_access(p, bytes, AccessType::kWrite, GALREC_HERE); \
   }
 
 // Performed for real; they race with plain accesses only.
-#define GALREC_TSAN_FETCH(bits, type, operation)                                                   \
-  type __tsan_atomic##bits##_fetch_##operation(volatile type* p, type v, int) {                    \
-    observe_access(const_cast<type*>(p), bits / 8, AccessType::kAtomic, GALREC_HERE);              \
-    return __atomic_fetch_##operation(p, v, __ATOMIC_SEQ_CST);                                     \
+#define GALREC_TSAN_FETCH(bits, type, operation)                                      \
+  type __tsan_atomic##bits##_fetch_##operation(volatile type* p, type v, int) {       \
+    observe_access(const_cast<type*>(p), bits / 8, AccessType::kAtomic, GALREC_HERE); \
+    return __atomic_fetch_##operation(p, v, __ATOMIC_SEQ_CST);                        \
   }
 
-#define GALREC_TSAN_ATOMICS(bits, type)                                                                              \
-  type __tsan_atomic##bits##_load(const volatile type* p, int) {                                                     \
-    observe_access(const_cast<type*>(p), bits / 8, AccessType::kAtomic, GALREC_HERE);                                \
-    return __atomic_load_n(p, __ATOMIC_SEQ_CST);                                                                     \
-  }                                                                                                                  \
-  void __tsan_atomic##bits##_store(volatile type* p, type v, int) {                                                  \
-    observe_access(const_cast<type*>(p), bits / 8, AccessType::kAtomic, GALREC_HERE);                                \
-    __atomic_store_n(p, v, __ATOMIC_SEQ_CST);                                                                        \
-  }                                                                                                                  \
-  type __tsan_atomic##bits##_exchange(volatile type* p, type v, int) {                                               \
-    observe_access(const_cast<type*>(p), bits / 8, AccessType::kAtomic, GALREC_HERE);                                \
-    return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);                                                              \
-  }                                                                                                                  \
-  int __tsan_atomic##bits##_compare_exchange_strong(volatile type* p, type* expected, type v, int, int) {            \
-    observe_access(const_cast<type*>(p), bits / 8, AccessType::kAtomic, GALREC_HERE);                                \
-    return __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                   \
-  }                                                                                                                  \
-  int __tsan_atomic##bits##_compare_exchange_weak(volatile type* p, type* expected, type v, int, int) {              \
-    observe_access(const_cast<type*>(p), bits / 8, AccessType::kAtomic, GALREC_HERE);                                \
-    return __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                   \
-  }                                                                                                                  \
-  GALREC_TSAN_FETCH(bits, type, add)                                                                                 \
-  GALREC_TSAN_FETCH(bits, type, sub)                                                                                 \
-  GALREC_TSAN_FETCH(bits, type, and)                                                                                 \
-  GALREC_TSAN_FETCH(bits, type, or)                                                                                  \
+#define GALREC_TSAN_ATOMICS(bits, type)                                                                   \
+  type __tsan_atomic##bits##_load(const volatile type* p, int) {                                          \
+    observe_access(const_cast<type*>(p), bits / 8, AccessType::kAtomic, GALREC_HERE);                     \
+    return __atomic_load_n(p, __ATOMIC_SEQ_CST);                                                          \
+  }                                                                                                       \
+  void __tsan_atomic##bits##_store(volatile type* p, type v, int) {                                       \
+    observe_access(const_cast<type*>(p), bits / 8, AccessType::kAtomic, GALREC_HERE);                     \
+    __atomic_store_n(p, v, __ATOMIC_SEQ_CST);                                                             \
+  }                                                                                                       \
+  type __tsan_atomic##bits##_exchange(volatile type* p, type v, int) {                                    \
+    observe_access(const_cast<type*>(p), bits / 8, AccessType::kAtomic, GALREC_HERE);                     \
+    return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);                                                   \
+  }                                                                                                       \
+  int __tsan_atomic##bits##_compare_exchange_strong(volatile type* p, type* expected, type v, int, int) { \
+    observe_access(const_cast<type*>(p), bits / 8, AccessType::kAtomic, GALREC_HERE);                     \
+    return __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);        \
+  }                                                                                                       \
+  int __tsan_atomic##bits##_compare_exchange_weak(volatile type* p, type* expected, type v, int, int) {   \
+    observe_access(const_cast<type*>(p), bits / 8, AccessType::kAtomic, GALREC_HERE);                     \
+    return __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);        \
+  }                                                                                                       \
+  GALREC_TSAN_FETCH(bits, type, add)                                                                      \
+  GALREC_TSAN_FETCH(bits, type, sub)                                                                      \
+  GALREC_TSAN_FETCH(bits, type, and)                                                                      \
+  GALREC_TSAN_FETCH(bits, type, or)                                                                       \
   GALREC_TSAN_FETCH(bits, type, xor)
 
 extern "C" {

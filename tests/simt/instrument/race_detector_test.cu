@@ -49,10 +49,18 @@ __global__ void overwrite(float* out) {
   out[t] = seen;
 }
 
-__global__ void same_element(float* out) { out[0] = static_cast<float>(blockIdx.x); }
-__global__ void neighbours(float* out) { out[blockIdx.x * blockDim.x + threadIdx.x] = 1.0f; }
-__global__ void halves(bfloat16* out) { out[threadIdx.x] = to_bf16(1.0f); }
-__global__ void count_all(int* out) { atomicAdd(out, 1); }
+__global__ void same_element(float* out) {
+  out[0] = static_cast<float>(blockIdx.x);
+}
+__global__ void neighbours(float* out) {
+  out[blockIdx.x * blockDim.x + threadIdx.x] = 1.0f;
+}
+__global__ void halves(bfloat16* out) {
+  out[threadIdx.x] = to_bf16(1.0f);
+}
+__global__ void count_all(int* out) {
+  atomicAdd(out, 1);
+}
 __global__ void atomic_and_plain(int* out) {
   if (blockIdx.x == 0) atomicAdd(out, 1);
   if (blockIdx.x == 1) *out = 5;
@@ -94,7 +102,8 @@ class Races : public testing::Test {
 };
 
 TEST_F(Races, BlockBarrierOrdersSharedMemory) {
-  EXPECT_NE(run(exchange<Order::kNone>, 1, 64, sizeof(Exchange), out_.data(), 32).find("nobody wrote"), std::string::npos);
+  EXPECT_NE(run(exchange<Order::kNone>, 1, 64, sizeof(Exchange), out_.data(), 32).find("nobody wrote"),
+            std::string::npos);
   EXPECT_NE(run(exchange<Order::kWarp>, 1, 64, sizeof(Exchange), out_.data(), 32), "");
   EXPECT_EQ(run(exchange<Order::kBlock>, 1, 64, sizeof(Exchange), out_.data(), 32), "");
 }

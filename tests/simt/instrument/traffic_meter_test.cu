@@ -12,8 +12,12 @@
 namespace galrec::simt {
 namespace {
 
-__global__ void copy_vectors(float* out, const float* in) { store16(out + 4 * threadIdx.x, load16(in + 4 * threadIdx.x)); }
-__global__ void copy_strided(float* out, const float* in, int stride) { out[threadIdx.x] = in[threadIdx.x * stride]; }
+__global__ void copy_vectors(float* out, const float* in) {
+  store16(out + 4 * threadIdx.x, load16(in + 4 * threadIdx.x));
+}
+__global__ void copy_strided(float* out, const float* in, int stride) {
+  out[threadIdx.x] = in[threadIdx.x * stride];
+}
 /// Every lane reads the element twice, in a loop: two requests of one instruction.
 __global__ void read_twice(float* out, const float* in) {
   float sum = 0;
@@ -116,12 +120,15 @@ TEST_F(Traffic, BankConflicts) {
 
 TEST_F(Traffic, MatrixLoadsConflictByPitch) {
   auto* out = reinterpret_cast<std::uint32_t*>(out_.data());
-  EXPECT_EQ(run(matrix_pitch, 1, 32, sizeof(Tile), out, 64).ldmatrix.passes, 8u);  // 128 bytes: every row in the same banks
+  EXPECT_EQ(run(matrix_pitch, 1, 32, sizeof(Tile), out, 64).ldmatrix.passes,
+            8u);  // 128 bytes: every row in the same banks
   EXPECT_EQ(run(matrix_pitch, 1, 32, sizeof(Tile), out, 72).ldmatrix.passes, 1u);
   EXPECT_EQ(run(matrix_pitch, 1, 32, sizeof(Tile), out, 8).ldmatrix.passes, 1u);
 }
 
-TEST_F(Traffic, ProductsCountTheirFlops) { EXPECT_EQ(run(one_product, 1, 32, 0, out_.data()).mma_flops, 4096u); }
+TEST_F(Traffic, ProductsCountTheirFlops) {
+  EXPECT_EQ(run(one_product, 1, 32, 0, out_.data()).mma_flops, 4096u);
+}
 
 }  // namespace
 }  // namespace galrec::simt
