@@ -14,8 +14,9 @@ template <class T>
 AdamW<T>::AdamW(ParameterStore<T>& parameters, const AdamWSettings& settings)
     : parameters_(parameters), settings_(settings) {
   GALREC_CHECK(parameters.has_gradients(), "an optimiser needs an allocated store with gradients");
-  m_ = Buffer<T>(parameters.total(), T(0));
-  v_ = Buffer<T>(parameters.total(), T(0));
+  m_ = Buffer<T>::zeros(parameters.total(), parameters.memory());
+  v_ = Buffer<T>::zeros(parameters.total(), parameters.memory());
+  square_sum_ = Buffer<double>::zeros(1, parameters.memory());
   build_spans();
 }
 
@@ -54,30 +55,51 @@ void AdamW<T>::build_spans() {
     }
     spans_.push_back(span);
   }
+  const std::int64_t averaged = average_ == nullptr ? 0 : average_->total();
+  check_adamw_spans(spans_, parameters_.total(), averaged);
+  span_table_ = Buffer<AdamWSpan>(std::span<const AdamWSpan>(spans_), parameters_.memory());
 }
 
 template <class T>
-double AdamW<T>::gradient_norm(CpuContext& ctx) {
+void AdamW<T>::measure(const Device& device) {
   parameters_.finish_gradients();
+  dispatch<T>(device, [&](auto& ctx) { sum_of_squares<T>(ctx, square_sum_.view(), parameters_.gradients()); });
+}
+
+template <class T>
+double AdamW<T>::measured_norm() const {
   double sum = 0;
-  sum_of_squares<T>(ctx, View<double, 1>(&sum, {1}), parameters_.gradients());
+  square_sum_.memory().download(&sum, square_sum_.data(), sizeof(sum));
   return std::sqrt(sum);
 }
 
 template <class T>
-void AdamW<T>::step(CpuContext& ctx, double lr, double gradient_scale, double momentum) {
+double AdamW<T>::gradient_norm(const Device& device) {
+  measure(device);
+  return measured_norm();
+}
+
+template <class T>
+void AdamW<T>::step(const Device& device, const AdamWUpdate& update) {
   parameters_.finish_gradients();
-  ++steps_;
-  const AdamWOptions options{.lr = lr,
-                             .beta1 = settings_.beta1,
-                             .beta2 = settings_.beta2,
-                             .eps = settings_.eps,
-                             .weight_decay = settings_.weight_decay,
-                             .gradient_scale = gradient_scale,
-                             .ema_momentum = momentum,
-                             .step = steps_};
+  AdamWOptions options{.lr = update.lr,
+                       .beta1 = settings_.beta1,
+                       .beta2 = settings_.beta2,
+                       .eps = settings_.eps,
+                       .weight_decay = settings_.weight_decay,
+                       .gradient_scale = update.gradient_scale,
+                       .max_norm = update.max_norm,
+                       .ema_momentum = update.momentum,
+                       .step = steps_ + 1};
+  if (update.max_norm > 0) {
+    measure(device);
+    options.square_sum = square_sum_.view();
+  }
   const View<T, 1> average = average_ == nullptr ? View<T, 1>{} : average_->values();
-  adamw_step<T>(ctx, parameters_.values(), m_.view(), v_.view(), average, {}, parameters_.gradients(), view_of(spans_), options);
+  dispatch<T>(device, [&](auto& ctx) {
+    adamw_step<T>(ctx, parameters_.values(), m_.view(), v_.view(), average, shadows_, parameters_.gradients(), span_table_.view(), options);
+  });
+  ++steps_;
 }
 
 template class AdamW<float>;

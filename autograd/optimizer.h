@@ -17,6 +17,14 @@ struct AdamWSettings {
   double weight_decay = 0;
 };
 
+/// What one update is made of. Nothing in it has to be known before the gradients are: norm and clipping stay on the device.
+struct AdamWUpdate {
+  double lr = 1e-3;
+  double gradient_scale = 1;  // 1 / accumulation, 1 / loss scale
+  double max_norm = 0;        // the limit of the scaled gradients' global norm, as torch.nn.utils.clip_grad_norm_; 0: none
+  double momentum = 0;        // of the tracked average
+};
+
 /// What gradients are multiplied by so that a global norm above `max_norm` becomes `max_norm`; 1 where max_norm is 0.
 /// As torch.nn.utils.clip_grad_norm_.
 double clip_scale(double norm, double max_norm);
@@ -32,10 +40,21 @@ class AdamW {
   /// CheckError where shapes differ or no name matches.
   void track_average(ParameterStore<T>& momentum);
 
-  /// Global L2 norm of the gradients as they lie in the store; gradients that nobody wrote count as 0.
-  double gradient_norm(CpuContext& ctx);
+  /// Every step also writes bf16 copies of the new values, in the store's layout (`ema`: in that of the tracked average's store).
+  void write_shadows(const AdamWShadows& shadows) { shadows_ = shadows; }
+
+  /// Global L2 norm of the gradients as they lie in the store; gradients that nobody wrote count as 0. Waits for the device.
+  double gradient_norm(const Device& device);
+  /// One update. With a limit the norm is measured on the way and read by nobody: where it is not finite nothing changes, and the
+  /// CPU throws NumericalError at once, CUDA at the next synchronize().
+  void step(const Device& device, const AdamWUpdate& update);
   /// One update with gradients times `gradient_scale` (1 / accumulation, times clip_scale()).
-  void step(CpuContext& ctx, double lr, double gradient_scale = 1.0, double momentum = 0.0);
+  void step(const Device& device, double lr, double gradient_scale = 1.0, double momentum = 0.0) {
+    step(device, AdamWUpdate{.lr = lr, .gradient_scale = gradient_scale, .momentum = momentum});
+  }
+  /// The norm of the gradients, before gradient_scale, that the last step with a limit or the last gradient_norm() measured. Waits
+  /// for the device.
+  double measured_norm() const;
 
   const AdamWSettings& settings() const { return settings_; }
   /// Updates done so far: the t of the bias correction.
@@ -48,13 +67,17 @@ class AdamW {
 
  private:
   void build_spans();
+  void measure(const Device& device);
 
   ParameterStore<T>& parameters_;
   ParameterStore<T>* average_ = nullptr;
   AdamWSettings settings_;
   std::int64_t steps_ = 0;
   Buffer<T> m_, v_;
+  AdamWShadows shadows_;
   std::vector<AdamWSpan> spans_;
+  Buffer<AdamWSpan> span_table_;  // the same in the store's memory
+  Buffer<double> square_sum_;     // (1), of the gradients
 };
 
 extern template class AdamW<float>;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/common/elementwise.h"
+
 namespace galrec::autograd {
 
 template <class T>
@@ -49,13 +51,6 @@ Variable<T> Tape<T>::parameter(ParameterStore<T>& store, ParameterId id) {
     slot = static_cast<int>(slots_.size()) - 1;
   }
   return Variable<T>(store.value(id), slot);
-}
-
-template <class T>
-View<const std::int32_t, 1> Tape<T>::keep(std::span<const std::int32_t> values) {
-  auto copy = arena_.template vector<std::int32_t>(static_cast<std::int64_t>(values.size()));
-  std::copy(values.begin(), values.end(), copy.data);
-  return copy;
 }
 
 template <class T>
@@ -124,7 +119,7 @@ void Tape<T>::backward(const Variable<T>& loss, double seed) {
   GALREC_CHECK(loss.rows() == 1 && loss.cols() == 1, "the loss is ({}, {}), not a scalar", loss.rows(), loss.cols());
   GALREC_CHECK(loss.requires_gradient(), "the loss does not depend on a trainable parameter");
   const auto target = claim(loss);
-  target.view(0, 0) = static_cast<T>(seed);
+  dispatch<T>(device_, [&](auto& ctx) { fill<T>(ctx, target.view, seed); });
   for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node) {
     if (reached(node->first) || reached(node->second)) node->backward();
     release(node->first);

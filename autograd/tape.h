@@ -14,6 +14,7 @@
 #include "kernels/common/buffer.h"
 #include "kernels/common/context.h"
 #include "kernels/common/dropout.h"
+#include "kernels/common/host_view.h"
 
 namespace galrec::autograd {
 
@@ -27,11 +28,13 @@ struct GradientTarget {
   explicit operator bool() const { return static_cast<bool>(view); }
 };
 
-/// Values live in the tape's arena until reset(); after the first step of a repeated workload nothing is allocated.
+/// Values live in the tape's arena until reset(), in the memory of its device; after the first step of a repeated workload
+/// nothing is allocated. Every view that operations take, indices and offsets included, is of that memory and must last as
+/// long as the step: keep() brings host values there.
 template <class T>
 class Tape {
  public:
-  explicit Tape(Device device) : device_(device) {}
+  explicit Tape(Device device) : device_(device), arena_(memory_of(device)) {}
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
@@ -47,13 +50,16 @@ class Tape {
   /// The same over memory that already exists, for an operation that works in place.
   Variable<T> output_in(View<T, 2> memory, std::initializer_list<Variable<T>> inputs);
   /// Wraps memory that outlives the tape's step and never gets a gradient.
-  Variable<T> constant(View<T, 2> value) { return Variable<T>(value, -1); }
+  Variable<T> constant(View<const T, 2> value) {
+    // Nobody writes the value of a variable that has been made; the type of Variable does not say so.
+    return Variable<T>(View<T, 2>(const_cast<T*>(value.data), value.shape, value.stride), -1);
+  }
   /// An input whose gradient can be read with gradient() after backward (for gradient checks).
   Variable<T> leaf(View<T, 2> value);
   /// A parameter of a store; the gradient goes to the store's arena. The same parameter may be used many times.
   Variable<T> parameter(ParameterStore<T>& store, ParameterId id);
-  /// A copy of `values` that lives as long as the step (indices, offsets).
-  View<const std::int32_t, 1> keep(std::span<const std::int32_t> values);
+  /// A copy of host values that lives as long as the step (indices, offsets), on the device.
+  View<const std::int32_t, 1> keep(std::span<const std::int32_t> values) { return upload(arena_, values); }
 
   /// Records a backward action for `output`, skipped when no gradient reaches it. `name` must be a literal.
   void record(std::string_view name, Variable<T> output, std::function<void()> backward);

@@ -9,6 +9,7 @@
 #include "autograd/ops/pooling.h"
 #include "autograd/ops/sums.h"
 #include "kernels/common/check.h"
+#include "kernels/common/host_view.h"
 
 namespace galrec::gal {
 
@@ -44,14 +45,15 @@ struct Negatives {
 /// The queue and, after it, the batch's own positives as constants: each sample's own is masked by its id.
 template <class T>
 Negatives<T> with_batch(Tape<T>& tape, const Negatives<T>& queue, View<const T, 2> positives,
-                        std::span<const std::int32_t> ids) {
+                        View<const std::int32_t, 1> ids) {
   const std::int64_t n = queue.keys.rows(), batch = positives.rows(), d = positives.cols();
   const auto keys = tape.arena().template matrix<T>(n + batch, d);
   const auto all_ids = tape.arena().template vector<std::int32_t>(n + batch);
-  for (std::int64_t r = 0; r < n; ++r) std::copy_n(queue.keys.row(r), d, keys.row(r));
-  for (std::int64_t b = 0; b < batch; ++b) std::copy_n(positives.row(b), d, keys.row(n + b));
-  std::copy_n(queue.ids.data, n, all_ids.data);
-  std::copy(ids.begin(), ids.end(), all_ids.data + n);
+  MemoryResource& memory = tape.arena().memory();
+  copy_rows<T>(memory, keys.slice_rows(0, n), queue.keys);
+  copy_rows<T>(memory, keys.slice_rows(n, batch), positives);
+  memory.copy(all_ids.data, queue.ids.data, static_cast<std::size_t>(n) * sizeof(std::int32_t));
+  memory.copy(all_ids.data + n, ids.data, static_cast<std::size_t>(batch) * sizeof(std::int32_t));
   return {keys, all_ids};
 }
 
@@ -62,8 +64,8 @@ class Terms {
         std::span<const std::int32_t> item_ids, const LossOptions& options, const Keys<T>* momentum_keys)
       : tape_(tape),
         queues_(queues),
-        user_ids_(user_ids),
-        item_ids_(item_ids),
+        user_ids_(tape.keep(user_ids)),
+        item_ids_(tape.keep(item_ids)),
         options_(options),
         momentum_keys_(momentum_keys) {
     const auto samples = static_cast<std::int32_t>(user_ids.size());
@@ -72,7 +74,7 @@ class Terms {
       for (std::int32_t b = 0; b < samples; ++b) {
         pick[static_cast<std::size_t>(b)] = b * static_cast<std::int32_t>(data::kHops) + static_cast<std::int32_t>(hop);
       }
-      views_[static_cast<std::size_t>(hop)] = embedding(tape, rows, view_of(std::as_const(pick)));
+      views_[static_cast<std::size_t>(hop)] = embedding(tape, rows, tape.keep(pick));
     }
   }
 
@@ -81,21 +83,17 @@ class Terms {
   autograd::InfoNceResult<T> term(const TermViews& t) const {
     const auto ids = is_user_queue(t.queue) ? user_ids_ : item_ids_;
     const bool constant = options_.positive == Positive::kMomentum;
-    const Variable<T> positive = constant ? tape_.constant(const_rows((*momentum_keys_)[t.queue])) : view(t.positive);
+    const Variable<T> positive = constant ? tape_.constant((*momentum_keys_)[t.queue]) : view(t.positive);
     Negatives<T> negatives{queues_.keys(t.queue), queues_.ids(t.queue)};
     if (options_.in_batch == InBatch::kOn) negatives = with_batch<T>(tape_, negatives, positive.value(), ids);
-    return info_nce<T>(tape_, view(t.anchor), positive, negatives.keys, negatives.ids,
-                       View<const std::int32_t, 1>(ids.data(), {static_cast<std::int64_t>(ids.size())}), options_.tau,
+    return info_nce<T>(tape_, view(t.anchor), positive, negatives.keys, negatives.ids, ids, options_.tau,
                        constant ? autograd::PositiveGradient::kStop : autograd::PositiveGradient::kFlow);
   }
 
  private:
-  /// A constant of the tape is never written; its View type says otherwise.
-  static View<T, 2> const_rows(View<const T, 2> v) { return View<T, 2>(const_cast<T*>(v.data), v.shape, v.stride); }
-
   Tape<T>& tape_;
   const NegativeQueues<T>& queues_;
-  std::span<const std::int32_t> user_ids_, item_ids_;
+  View<const std::int32_t, 1> user_ids_, item_ids_;
   const LossOptions& options_;
   const Keys<T>* momentum_keys_;
   std::array<Variable<T>, data::kHops> views_;
@@ -157,11 +155,11 @@ ContrastiveResult<T> contrastive_loss(Tape<T>& tape, Variable<T> pooled, const N
     const bool symmetric = k < 2 && options.l1_anchor == L1Anchor::kSymmetric;
     const auto first = terms.term(term_views(term, options.l1_anchor));
     result.rows[i] = {first.positive_score, first.hardest, first.losses};
-    result.nce[i] = scalar(tape, first.loss);
+    result.nce[i] = first.loss;
     sum.emplace_back(first.loss, symmetric ? weight / 2 : weight);
     if (symmetric) {
       const auto second = terms.term(term_views(term, L1Anchor::kHop0));
-      result.nce[i] = (result.nce[i] + scalar(tape, second.loss)) / 2;
+      result.nce[i] = autograd::weighted_sum<T>(tape, {{first.loss, 0.5}, {second.loss, 0.5}});
       sum.emplace_back(second.loss, weight / 2);
     }
   }

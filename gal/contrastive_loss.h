@@ -38,12 +38,12 @@ struct TermRows {
 template <class T>
 struct ContrastiveResult {
   autograd::Variable<T> loss;              ///< weighted sum, (1,1); empty if every weight is 0
-  std::array<double, kTerms> nce{};        ///< the terms, before their weights; 0 where not computed
+  std::array<autograd::Variable<T>, kTerms> nce{};  ///< (1,1) each, before their weights; empty where not computed
   std::array<TermRows<T>, kTerms> rows{};  ///< of kSymmetric L1 terms: the equations' direction
   Keys<T> query_keys;                      ///< the query encoder's own u0, u2, i0, i2 rows, as a queue would hold them
 };
 
-/// `pooled` (6 B, d) holds the hops of a HopSet::kAll batch, samples in order, not normalised; ids are (B).
+/// `pooled` (6 B, d) holds the hops of a HopSet::kAll batch, samples in order, not normalised; ids are (B), on the host.
 /// `momentum_keys` is needed for Positive::kMomentum (CheckError without). With an empty queue a term is 0.
 template <class T>
 ContrastiveResult<T> contrastive_loss(autograd::Tape<T>& tape, autograd::Variable<T> pooled,

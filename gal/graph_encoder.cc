@@ -11,6 +11,8 @@
 #include "autograd/ops/pooling.h"
 #include "autograd/ops/rows.h"
 #include "kernels/common/check.h"
+#include "kernels/common/host_view.h"
+#include "kernels/embedding/embedding.h"
 
 namespace galrec::gal {
 
@@ -22,18 +24,26 @@ namespace {
 
 constexpr std::int64_t kMapBlock = 1024;  // rows of h that map_rows() embeds at a time
 
-View<const std::int32_t, 1> ids_view(const std::vector<std::int32_t>& ids) {
-  return View<const std::int32_t, 1>(ids.data(), {static_cast<std::int64_t>(ids.size())});
-}
-
 /// Rows `ids` of the constant table h, then `extra` rows given as floats, on the tape.
 template <class T>
 Variable<T> gather_constant(Tape<T>& tape, const Buffer<T>& h, std::int64_t dim, const std::vector<std::int32_t>& ids,
                             std::span<const float> extra) {
   const auto n = static_cast<std::int64_t>(ids.size());
   const auto out = tape.arena().template matrix<T>(n + static_cast<std::int64_t>(extra.size()) / dim, dim);
-  for (std::int64_t r = 0; r < n; ++r) std::copy_n(h.data() + ids[static_cast<std::size_t>(r)] * dim, dim, out.row(r));
-  std::copy(extra.begin(), extra.end(), out.data + n * dim);
+  if (n > 0) {
+    const auto kept = tape.keep(ids);
+    dispatch<T>(tape.device(), [&](auto& ctx) {
+      embedding_forward<T>(ctx, out.slice_rows(0, n), h.view(h.size() / dim, dim), kept, Accumulate::kOverwrite);
+    });
+  }
+  if (extra.empty()) return tape.constant(out);
+  MemoryResource& memory = tape.arena().memory();
+  if constexpr (std::is_same_v<T, float>) {
+    memory.upload(out.row(n), extra.data(), extra.size_bytes());
+  } else {
+    const std::vector<T> converted(extra.begin(), extra.end());
+    memory.upload(out.row(n), converted.data(), converted.size() * sizeof(T));
+  }
   return tape.constant(out);
 }
 
@@ -83,14 +93,14 @@ template <class T>
 Variable<T> GraphEncoder<T>::table(Tape<T>& tape, const HopBatch& batch) const {
   std::vector<Variable<T>> parts;
   if (!batch.text_ids.empty())
-    parts.push_back(embedding(tape, tape.parameter(store_, shared_), ids_view(batch.text_ids)));
+    parts.push_back(embedding(tape, tape.parameter(store_, shared_), tape.keep(batch.text_ids)));
   GALREC_CHECK(static_cast<std::int64_t>(batch.own_user_vectors.size()) == batch.own_users * options_.user_dim,
                "{} values for {} own vectors of {}", batch.own_user_vectors.size(), batch.own_users, options_.user_dim);
   const bool trainable = h_user_ >= 0;
   if (!batch.user_ids.empty() || batch.own_users > 0) {
     Variable<T> h;
     if (trainable && !batch.user_ids.empty()) {
-      h = embedding(tape, tape.parameter(store_, h_user_), ids_view(batch.user_ids));
+      h = embedding(tape, tape.parameter(store_, h_user_), tape.keep(batch.user_ids));
       if (batch.own_users > 0)
         h = concat_rows(tape,
                         {h, gather_constant<T>(tape, external_.user, options_.user_dim, {}, batch.own_user_vectors)});
@@ -100,7 +110,7 @@ Variable<T> GraphEncoder<T>::table(Tape<T>& tape, const HopBatch& batch) const {
     parts.push_back(map(tape, h, g_user_));
   }
   if (!batch.item_ids.empty()) {
-    const Variable<T> h = trainable ? embedding(tape, tape.parameter(store_, h_item_), ids_view(batch.item_ids))
+    const Variable<T> h = trainable ? embedding(tape, tape.parameter(store_, h_item_), tape.keep(batch.item_ids))
                                     : gather_constant<T>(tape, external_.item, options_.item_dim, batch.item_ids, {});
     parts.push_back(map(tape, h, g_item_));
   }
@@ -114,39 +124,35 @@ Variable<T> GraphEncoder<T>::states(Tape<T>& tape, Variable<T> table, View<const
 }
 
 template <class T>
-Variable<T> GraphEncoder<T>::pool(Tape<T>& tape, Variable<T> states, View<const std::int32_t, 1> cu) const {
+Variable<T> GraphEncoder<T>::pool(Tape<T>& tape, Variable<T> states, View<const std::int32_t, 1> cu,
+                                  std::span<const std::int32_t> host_cu) const {
   if (options_.mapping.pooling == Pooling::kMean) return segment_mean(tape, states, cu);
-  std::vector<std::int32_t> rows(static_cast<std::size_t>(cu.extent(0) - 1));
-  for (std::size_t s = 0; s < rows.size(); ++s) {
-    const auto i = static_cast<std::int64_t>(s);
-    rows[s] = options_.mapping.pooling == Pooling::kFirst ? cu[i] : cu[i + 1] - 1;
-  }
-  return embedding(tape, states, ids_view(rows));
+  std::vector<std::int32_t> rows(host_cu.size() - 1);
+  for (std::size_t s = 0; s < rows.size(); ++s)
+    rows[s] = options_.mapping.pooling == Pooling::kFirst ? host_cu[s] : host_cu[s + 1] - 1;
+  return embedding(tape, states, tape.keep(rows));
 }
 
 template <class T>
-void GraphEncoder<T>::map_rows(CpuContext& ctx, View<T, 2> out, View<const T, 2> h, const MappingIds& g) const {
-  Tape<T> tape{Device(ctx)};
+void GraphEncoder<T>::map_rows(const Device& device, View<T, 2> out, View<const T, 2> h, const MappingIds& g) const {
+  Tape<T> tape(device);
   for (std::int64_t first = 0; first < h.rows(); first += kMapBlock) {
     const std::int64_t n = std::min(kMapBlock, h.rows() - first);
     tape.reset(Recording::kOff);
-    const auto block = h.slice_rows(first, n);
-    const auto copy = tape.arena().template matrix<T>(n, h.cols());
-    for (std::int64_t r = 0; r < n; ++r) std::copy_n(block.row(r), h.cols(), copy.row(r));
-    const auto mapped = map(tape, tape.constant(copy), g).value();
-    for (std::int64_t r = 0; r < n; ++r) std::copy_n(mapped.row(r), mapped.cols(), out.row(first + r));
+    const auto mapped = on_host(device, map(tape, tape.constant(h.slice_rows(first, n)), g).value());
+    for (std::int64_t r = 0; r < n; ++r) std::copy_n(mapped->row(r), mapped->cols(), out.row(first + r));
   }
 }
 
 template <class T>
-void GraphEncoder<T>::map_all(CpuContext& ctx, View<T, 2> users, View<T, 2> items) const {
+void GraphEncoder<T>::map_all(const Device& device, View<T, 2> users, View<T, 2> items) const {
   const bool trainable = h_user_ >= 0;
   const View<const T, 2> h_user =
       trainable ? View<const T, 2>(store_.value(h_user_)) : external_.user.view(options_.users, options_.user_dim);
   const View<const T, 2> h_item =
       trainable ? View<const T, 2>(store_.value(h_item_)) : external_.item.view(options_.items, options_.item_dim);
-  map_rows(ctx, users, h_user, g_user_);
-  map_rows(ctx, items, h_item, g_item_);
+  map_rows(device, users, h_user, g_user_);
+  map_rows(device, items, h_item, g_item_);
 }
 
 template class GraphEncoder<float>;

@@ -26,7 +26,7 @@ struct ModelOptions {
   MappingOptions mapping;
 };
 
-/// The external vectors that an encoder reads, in its own precision; shared by query and momentum encoder.
+/// The external vectors that an encoder reads, in its own precision and on its device; shared by query and momentum encoder.
 template <class T>
 struct ExternalTables {
   Buffer<T> user, item;  // (U, user_dim), (I, item_dim); empty where the rows are parameters
@@ -43,11 +43,11 @@ class GraphEncoder {
   /// Final encoder states (N, d) of packed rows of the table.
   autograd::Variable<T> states(autograd::Tape<T>& tape, autograd::Variable<T> table, View<const std::int32_t, 1> tokens,
                                View<const std::int32_t, 1> cu, const layers::DropoutRates& rates) const;
-  /// One vector a segment: (S, d).
-  autograd::Variable<T> pool(autograd::Tape<T>& tape, autograd::Variable<T> states,
-                             View<const std::int32_t, 1> cu) const;
-  /// g of all users or items, (rows, d), without a tape's memory growing by more than a block.
-  void map_all(CpuContext& ctx, View<T, 2> users, View<T, 2> items) const;
+  /// One vector a segment: (S, d). `host_cu` are the offsets `cu` on the host.
+  autograd::Variable<T> pool(autograd::Tape<T>& tape, autograd::Variable<T> states, View<const std::int32_t, 1> cu,
+                             std::span<const std::int32_t> host_cu) const;
+  /// g of all users and items, (rows, d) each, into host memory, a block at a time.
+  void map_all(const Device& device, View<T, 2> users, View<T, 2> items) const;
 
  private:
   struct MappingIds {
@@ -55,7 +55,7 @@ class GraphEncoder {
   };
   MappingIds register_mapping(const char* name, std::int64_t dim);
   autograd::Variable<T> map(autograd::Tape<T>& tape, autograd::Variable<T> h, const MappingIds& g) const;
-  void map_rows(CpuContext& ctx, View<T, 2> out, View<const T, 2> h, const MappingIds& g) const;
+  void map_rows(const Device& device, View<T, 2> out, View<const T, 2> h, const MappingIds& g) const;
 
   autograd::ParameterStore<T>& store_;
   const ModelOptions& options_;

@@ -44,7 +44,7 @@ struct PairRates {
 
 /// Over all (anchor, queue row) pairs: the share with the anchor's own id, and among the others the share of nodes two
 /// steps away from the anchor: forth along `out`, back along `back`.
-PairRates pair_rates(std::span<const std::int32_t> anchors, View<const std::int32_t, 1> queue, const Csr& out,
+PairRates pair_rates(std::span<const std::int32_t> anchors, std::span<const std::int32_t> queue, const Csr& out,
                      const Csr& back) {
   std::vector<std::int32_t> stamp(static_cast<std::size_t>(out.rows), -1);
   std::int64_t own = 0, others = 0, near = 0;
@@ -58,12 +58,12 @@ PairRates pair_rates(std::span<const std::int32_t> anchors, View<const std::int3
         stamp[static_cast<std::size_t>(back.col_idx[static_cast<std::size_t>(j)])] = mark;
       }
     }
-    for (std::int64_t q = 0; q < queue.extent(0); ++q) {
-      if (queue[q] == id) {
+    for (const std::int32_t other : queue) {
+      if (other == id) {
         ++own;
       } else {
         ++others;
-        near += queue[q] >= 0 && stamp[static_cast<std::size_t>(queue[q])] == mark;
+        near += other >= 0 && stamp[static_cast<std::size_t>(other)] == mark;
       }
     }
   }
@@ -81,17 +81,14 @@ double uniformity(View<const T, 2> rows) {
 }
 
 template <class T>
-HopStatistics hop_statistics(const StepResult<T>& step, const NegativeQueues<T>& queues, const HopBatch& batch,
+HopStatistics hop_statistics(View<const T, 2> embeddings, const NegativeQueues<T>& queues, const HopBatch& batch,
                              const HopSampler& graph) {
-  GALREC_CHECK(batch.hops == HopSet::kAll && step.embeddings, "hop statistics need the prompts of all hops");
+  GALREC_CHECK(batch.hops == HopSet::kAll && embeddings, "hop statistics need the prompts of all hops");
   HopStatistics s;
-  s.loss = step.nce;
-  s.accuracy = step.accuracy;
-  s.saturation = step.saturation;
-  const std::int64_t d = step.embeddings.cols();
+  const std::int64_t d = embeddings.cols();
   std::array<std::vector<double>, data::kHops> hops;
   for (std::size_t h = 0; h < data::kHops; ++h) {
-    hops[h] = unit_rows(step.embeddings, static_cast<std::int64_t>(h), data::kHops);
+    hops[h] = unit_rows(embeddings, static_cast<std::int64_t>(h), data::kHops);
     s.uniformity[h] = uniformity_of(hops[h], d);
   }
   for (int k = 0; k < kTerms; ++k) {
@@ -104,8 +101,8 @@ HopStatistics hop_statistics(const StepResult<T>& step, const NegativeQueues<T>&
   }
   s.queue_fill = static_cast<double>(queues.count()) / static_cast<double>(queues.capacity());
   s.queue_age = queues.mean_age();
-  const auto users = pair_rates(batch.user, queues.ids(Queue::kU0), graph.items_of_user(), graph.users_of_item());
-  const auto items = pair_rates(batch.item, queues.ids(Queue::kI0), graph.users_of_item(), graph.items_of_user());
+  const auto users = pair_rates(batch.user, queues.host_ids(Queue::kU0), graph.items_of_user(), graph.users_of_item());
+  const auto items = pair_rates(batch.item, queues.host_ids(Queue::kI0), graph.users_of_item(), graph.items_of_user());
   s.own_id_rate = users.own;
   s.user_neighbour_rate = users.neighbours;
   s.item_neighbour_rate = items.neighbours;
@@ -114,9 +111,9 @@ HopStatistics hop_statistics(const StepResult<T>& step, const NegativeQueues<T>&
 
 template double uniformity(View<const float, 2>);
 template double uniformity(View<const double, 2>);
-template HopStatistics hop_statistics(const StepResult<float>&, const NegativeQueues<float>&, const HopBatch&,
+template HopStatistics hop_statistics(View<const float, 2>, const NegativeQueues<float>&, const HopBatch&,
                                       const HopSampler&);
-template HopStatistics hop_statistics(const StepResult<double>&, const NegativeQueues<double>&, const HopBatch&,
+template HopStatistics hop_statistics(View<const double, 2>, const NegativeQueues<double>&, const HopBatch&,
                                       const HopSampler&);
 
 }  // namespace galrec::gal

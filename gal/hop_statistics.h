@@ -7,16 +7,12 @@
 #include "gal/contrastive_loss.h"
 #include "gal/hop_batch.h"
 #include "gal/hop_sampler.h"
-#include "gal/model.h"
 #include "gal/negative_queue.h"
 
 namespace galrec::gal {
 
 struct HopStatistics {
-  std::array<double, kTerms> loss{};
-  std::array<double, kTerms> alignment{};   ///< mean cosine of the positive pairs
-  std::array<double, kTerms> accuracy{};    ///< share of anchors whose positive beats every negative
-  std::array<double, kTerms> saturation{};  ///< mean softmax probability of the positive
+  std::array<double, kTerms> alignment{};  ///< mean cosine of the positive pairs
   std::array<double, data::kHops>
       uniformity{};        ///< log mean exp(-2 |x - y|^2) over pairs of unit vectors (Wang & Isola 2020); 0: collapsed
   double queue_fill = 0;   ///< valid rows / capacity
@@ -26,10 +22,10 @@ struct HopStatistics {
   double item_neighbour_rate = 0;  ///< share of unmasked pairs whose items share a training user
 };
 
-/// Figures of one step. Call before the batch's own keys are pushed; costs a walk over two hops per anchor, so not
-/// every step.
+/// Figures of one step; `embeddings` (samples * 6, d) are StepResult's, on the host. Call before the batch's own keys are
+/// pushed; costs a walk over two hops per anchor, so not every step.
 template <class T>
-HopStatistics hop_statistics(const StepResult<T>& step, const NegativeQueues<T>& queues, const HopBatch& batch,
+HopStatistics hop_statistics(View<const T, 2> embeddings, const NegativeQueues<T>& queues, const HopBatch& batch,
                              const HopSampler& graph);
 
 /// log of the mean of exp(-2 |x_a - x_b|^2) over all pairs a < b of normalised rows; 0 for fewer than two rows.

@@ -18,7 +18,7 @@ using autograd::Tape;
 using autograd::Variable;
 
 template <class T>
-GalModel<T>::GalModel(ModelOptions options) : options_(std::move(options)) {
+GalModel<T>::GalModel(ModelOptions options, MemoryResource& memory) : options_(std::move(options)) {
   GALREC_CHECK(options_.text_rows >= 2 && options_.users >= 1 && options_.items >= 1 && options_.user_dim >= 1 &&
                    options_.item_dim >= 1,
                "{} text rows, {} users of {}, {} items of {}", options_.text_rows, options_.users, options_.user_dim,
@@ -32,9 +32,9 @@ GalModel<T>::GalModel(ModelOptions options) : options_(std::move(options)) {
   decoder_ = std::make_unique<layers::T5Decoder<T>>(store_, t5);
   const std::int64_t columns = static_cast<std::int64_t>(options_.text_rows) + options_.users + options_.items;
   head_ = store_.add("lm_head.weight", {columns, t5.d_model});
-  store_.allocate();
-  external_.user = Buffer<T>(static_cast<std::int64_t>(options_.users) * options_.user_dim, T(0));
-  external_.item = Buffer<T>(static_cast<std::int64_t>(options_.items) * options_.item_dim, T(0));
+  store_.allocate(autograd::Trainable::kYes, memory);
+  external_.user = Buffer<T>::zeros(static_cast<std::int64_t>(options_.users) * options_.user_dim, memory);
+  external_.item = Buffer<T>::zeros(static_cast<std::int64_t>(options_.items) * options_.item_dim, memory);
 }
 
 template <class T>
@@ -45,13 +45,19 @@ void GalModel<T>::copy_external(View<const Source, 2> h_user, View<const Source,
   GALREC_CHECK(h_item.rows() == options_.items && h_item.cols() == options_.item_dim, "h_item is ({}, {})",
                h_item.rows(), h_item.cols());
   const bool trainable = options_.mapping.rows == ExternalRows::kTrainable;
-  const auto copy = [](View<const Source, 2> from, T* to) {
+  const auto copy = [&](View<const Source, 2> from, const char* name, const Buffer<T>& table) {
+    std::vector<T> values;
+    values.reserve(static_cast<std::size_t>(from.size()));
     for (std::int64_t r = 0; r < from.rows(); ++r) {
-      for (std::int64_t c = 0; c < from.cols(); ++c) *to++ = static_cast<T>(from(r, c));
+      for (std::int64_t c = 0; c < from.cols(); ++c) values.push_back(static_cast<T>(from(r, c)));
     }
+    if (trainable)
+      store_.write(store_.require(name), values);
+    else
+      table.memory().upload(table.data(), values.data(), values.size() * sizeof(T));
   };
-  copy(h_user, trainable ? store_.value(store_.require("h_user")).data : external_.user.data());
-  copy(h_item, trainable ? store_.value(store_.require("h_item")).data : external_.item.data());
+  copy(h_user, "h_user", external_.user);
+  copy(h_item, "h_item", external_.item);
 }
 
 template <class T>
@@ -82,7 +88,7 @@ typename GalModel<T>::Encoded GalModel<T>::encode(Tape<T>& tape, const HopBatch&
     for (auto n = batch.cu[s]; n < batch.cu[s + 1]; ++n) rows.push_back(n);
     cu.push_back(static_cast<std::int32_t>(rows.size()));
   }
-  e.recommend_states = embedding(tape, e.states, view_of(std::as_const(rows)));
+  e.recommend_states = embedding(tape, e.states, tape.keep(rows));
   e.recommend_cu = tape.keep(cu);
   return e;
 }
@@ -96,7 +102,7 @@ Variable<T> GalModel<T>::decode(Tape<T>& tape, const HopBatch& batch, const Enco
     if (steps > 1) rows.push_back(batch.target_row[b]);
     cu.push_back(static_cast<std::int32_t>(rows.size()));
   }
-  return decoder_->forward(tape, embedding(tape, encoded.table, view_of(std::as_const(rows))), tape.keep(cu),
+  return decoder_->forward(tape, embedding(tape, encoded.table, tape.keep(rows)), tape.keep(cu),
                            encoded.recommend_states, encoded.recommend_cu, rates);
 }
 
@@ -110,7 +116,7 @@ Variable<T> GalModel<T>::recommendation_loss(Tape<T>& tape, const HopBatch& batc
   const std::int64_t first_item = static_cast<std::int64_t>(options_.text_rows) + options_.users;
   if (loss.columns == LossColumns::kItems) {
     return linear_cross_entropy<T>(tape, decode(tape, batch, encoded, 1, rates), head, {},
-                                   view_of(std::as_const(batch.target)), logit_scale_, {first_item, options_.items});
+                                   tape.keep(batch.target), logit_scale_, {first_item, options_.items});
   }
   std::vector<std::int32_t> targets;
   for (const auto t : batch.target) {
@@ -118,7 +124,7 @@ Variable<T> GalModel<T>::recommendation_loss(Tape<T>& tape, const HopBatch& batc
     targets.push_back(options_.t5.eos_token_id);
   }
   return linear_cross_entropy<T>(tape, decode(tape, batch, encoded, 2, rates), head, {},
-                                 view_of(std::as_const(targets)), logit_scale_);
+                                 tape.keep(targets), logit_scale_);
 }
 
 template <class T>
@@ -129,12 +135,12 @@ StepResult<T> GalModel<T>::forward(Tape<T>& tape, const HopBatch& batch, const N
   const Encoded encoded = encode(tape, batch, rates);
   StepResult<T> result;
   result.loss = recommendation_loss(tape, batch, encoded, loss, rates);
-  result.l0 = autograd::scalar(tape, result.loss);
+  result.l0 = result.loss;
   if (batch.hops == HopSet::kRecommendOnly) {
     GALREC_CHECK(!loss.contrastive(), "the contrastive losses need the prompts of all hops");
     return result;
   }
-  const Variable<T> pooled = encoder_->pool(tape, encoded.states, encoded.cu);
+  const Variable<T> pooled = encoder_->pool(tape, encoded.states, encoded.cu, batch.cu);
   result.embeddings = pooled.value();
   if (!loss.contrastive()) return result;
   GALREC_CHECK(queues != nullptr, "the contrastive losses need the queues");
@@ -142,16 +148,6 @@ StepResult<T> GalModel<T>::forward(Tape<T>& tape, const HopBatch& batch, const N
   result.nce = contrast.nce;
   result.rows = contrast.rows;
   result.query_keys = contrast.query_keys;
-  for (std::size_t k = 0; k < contrast.rows.size(); ++k) {
-    const TermRows<T>& rows = contrast.rows[k];
-    if (!rows.losses) continue;
-    for (std::int64_t b = 0; b < batch.samples; ++b) {
-      result.accuracy[k] += rows.positive_score[b] > rows.hardest[b] ? 1.0 : 0.0;
-      result.saturation[k] += std::exp(-static_cast<double>(rows.losses[b]));
-    }
-    result.accuracy[k] /= batch.samples;
-    result.saturation[k] /= batch.samples;
-  }
   result.loss = autograd::weighted_sum<T>(tape, {{result.loss, 1.0}, {contrast.loss, 1.0}});
   return result;
 }
@@ -168,12 +164,12 @@ View<const T, 2> GalModel<T>::item_head() const {
 }
 
 template <class T>
-void GalModel<T>::embedding_table(CpuContext& ctx, View<T, 2> out) const {
-  const auto shared = store_.value(store_.require("shared.weight"));
-  GALREC_CHECK(out.rows() == store_.value(head_).rows() && out.cols() == shared.cols(), "({}, {})", out.rows(),
+void GalModel<T>::embedding_table(const Device& device, View<T, 2> out) const {
+  const auto shared = store_.read(store_.require("shared.weight"));
+  GALREC_CHECK(out.rows() == store_.value(head_).rows() && out.cols() == shared->cols(), "({}, {})", out.rows(),
                out.cols());
-  for (std::int64_t r = 0; r < shared.rows(); ++r) std::copy_n(shared.row(r), shared.cols(), out.row(r));
-  encoder_->map_all(ctx, out.slice_rows(options_.text_rows, options_.users),
+  for (std::int64_t r = 0; r < shared->rows(); ++r) std::copy_n(shared->row(r), shared->cols(), out.row(r));
+  encoder_->map_all(device, out.slice_rows(options_.text_rows, options_.users),
                     out.slice_rows(static_cast<std::int64_t>(options_.text_rows) + options_.users, options_.items));
 }
 

@@ -18,14 +18,13 @@
 
 namespace galrec::gal {
 
+/// All on the tape, in the memory of its device; gal/step_report.h brings figures to the host.
 template <class T>
 struct StepResult {
   autograd::Variable<T> loss;               ///< (1,1)
-  double l0 = 0;                            ///< cross-entropy of the recommendation
-  std::array<double, kTerms> nce{};         ///< L1u L1i L2u L2i L3u L3i, before their weights
-  std::array<double, kTerms> accuracy{};    ///< share of anchors whose positive beats the hardest queue row
-  std::array<double, kTerms> saturation{};  ///< mean probability of the positive: 1 means nothing is left to learn
-  std::array<TermRows<T>, kTerms> rows{};   ///< per anchor, on the tape
+  autograd::Variable<T> l0;                 ///< (1,1) cross-entropy of the recommendation
+  std::array<autograd::Variable<T>, kTerms> nce{};  ///< (1,1) each: L1u L1i L2u L2i L3u L3i, before their weights; or empty
+  std::array<TermRows<T>, kTerms> rows{};   ///< per anchor
   View<const T, 2> embeddings;  ///< (samples * 6, d) pooled, not normalised; empty for HopSet::kRecommendOnly
   Keys<T> query_keys;           ///< unit rows of u0, u2, i0, i2 for QueueEncoder::kQuery; empty without the losses
 };
@@ -35,7 +34,8 @@ class GalModel {
  public:
   /// Registers and allocates all parameters: shared.weight (V,d), encoder.*, decoder.*, g_user.*, g_item.*,
   /// lm_head.weight (V+U+I, d), always untied. Values are zero until initialize() or load_pretrained().
-  explicit GalModel(ModelOptions options);
+  /// Everything lies in `memory`, which must outlive the model.
+  explicit GalModel(ModelOptions options, MemoryResource& memory = host_memory());
   GalModel(const GalModel&) = delete;
   GalModel& operator=(const GalModel&) = delete;
 
@@ -48,13 +48,13 @@ class GalModel {
   void set_external(View<const float, 2> h_user, View<const float, 2> h_item);
   void set_external(View<const double, 2> h_user, View<const double, 2> h_item);
   /// Random weights for everything, keyed by (seed, name); then as initialize_ids().
-  void initialize(CpuContext& ctx, std::uint64_t seed);
+  void initialize(const Device& device, std::uint64_t seed);
   /// T5 weights from a Hugging Face folder (or file), the head's text rows from its head or, tied, its embedding; then
   /// initialize_ids(). DataError naming what does not fit.
-  void load_pretrained(CpuContext& ctx, const std::filesystem::path& folder, std::uint64_t seed);
+  void load_pretrained(const Device& device, const std::filesystem::path& folder, std::uint64_t seed);
   /// g random, rescaled so that embedded ids have the root mean square of `shared` (methods.md row 19); head rows of
   /// ids d^-1/2 times their embedding, or random (row 17).
-  void initialize_ids(CpuContext& ctx, std::uint64_t seed);
+  void initialize_ids(const Device& device, std::uint64_t seed);
 
   /// The loss of a batch. HopSet::kRecommendOnly: the cross-entropy alone; `queues` may then be null. `momentum_keys`
   /// are this batch's, for Positive::kMomentum. The batch may change once this returns.
@@ -66,9 +66,9 @@ class GalModel {
   /// are its product with item_head().
   autograd::Variable<T> rank_states(autograd::Tape<T>& tape, const HopBatch& batch,
                                     const layers::DropoutRates& rates = layers::DropoutRates::none());
-  View<const T, 2> item_head() const;  // (items, d)
-  /// Embeddings of text, users and items as one table (V+U+I, d): `shared` of an exported Hugging Face model.
-  void embedding_table(CpuContext& ctx, View<T, 2> out) const;
+  View<const T, 2> item_head() const;  // (items, d), on the device
+  /// Embeddings of text, users and items as one table (V+U+I, d) in host memory: `shared` of an exported Hugging Face model.
+  void embedding_table(const Device& device, View<T, 2> out) const;
   double logit_scale() const { return logit_scale_; }
 
  private:

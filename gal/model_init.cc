@@ -35,16 +35,17 @@ void multiply(View<T, 2> x, double factor) {
 }  // namespace
 
 template <class T>
-void GalModel<T>::initialize(CpuContext& ctx, std::uint64_t seed) {
+void GalModel<T>::initialize(const Device& device, std::uint64_t seed) {
   layers::init_t5(store_, options_.t5, seed);
   // Hugging Face draws an untied head as wide as the embedding, N(0,1), which makes logits of width sqrt(d). A head
   // that has nothing to keep starts at logits of width 1.
-  multiply(store_.value(head_), 1.0 / (std::sqrt(static_cast<double>(options_.t5.d_model)) * logit_scale_));
-  initialize_ids(ctx, seed);
+  const double factor = 1.0 / (std::sqrt(static_cast<double>(options_.t5.d_model)) * logit_scale_);
+  store_.edit(head_, [&](View<T, 2> head) { multiply(head, factor); });
+  initialize_ids(device, seed);
 }
 
 template <class T>
-void GalModel<T>::load_pretrained(CpuContext& ctx, const std::filesystem::path& folder, std::uint64_t seed) {
+void GalModel<T>::load_pretrained(const Device& device, const std::filesystem::path& folder, std::uint64_t seed) {
   const auto source_folder = layers::open_t5_folder(folder);
   const auto& name = source_folder.checkpoint.name();
   autograd::ParameterStore<T> source;
@@ -63,17 +64,17 @@ void GalModel<T>::load_pretrained(CpuContext& ctx, const std::filesystem::path& 
       throw DataError(fmt::format("{}: {}: expected shape {}, the configured model's", name, span.name,
                                   data::shape_text(span.shape)));
     }
-    std::copy_n(source.value(from).data, span.size, store_.value(store_.require(span.name)).data);
+    store_.write(store_.require(span.name), {source.value(from).data, static_cast<std::size_t>(span.size)});
   }
   const auto head = source.value(t5.head_id());
-  const std::int64_t text = static_cast<std::int64_t>(options_.text_rows) * options_.t5.d_model;
-  std::copy_n(shared.data, text, store_.value(store_.require("shared.weight")).data);
-  std::copy_n(head.data, text, store_.value(head_).data);
-  initialize_ids(ctx, seed);
+  const auto text = static_cast<std::size_t>(options_.text_rows) * static_cast<std::size_t>(options_.t5.d_model);
+  store_.write(store_.require("shared.weight"), {shared.data, text});
+  store_.memory().upload(store_.value(head_).data, head.data, text * sizeof(T));
+  initialize_ids(device, seed);
 }
 
 template <class T>
-void GalModel<T>::initialize_ids(CpuContext& ctx, std::uint64_t seed) {
+void GalModel<T>::initialize_ids(const Device& device, std::uint64_t seed) {
   const double d = static_cast<double>(options_.t5.d_model);
   for (const std::string g : {"g_user", "g_item"}) {
     for (const std::string layer : {".hidden", ""}) {
@@ -87,42 +88,44 @@ void GalModel<T>::initialize_ids(CpuContext& ctx, std::uint64_t seed) {
   Buffer<T> items(static_cast<std::int64_t>(options_.items) * options_.t5.d_model);
   const auto user_rows = users.view(options_.users, options_.t5.d_model),
              item_rows = items.view(options_.items, options_.t5.d_model);
-  encoder_->map_all(ctx, user_rows, item_rows);
-  const double width = root_mean_square<T>(store_.value(store_.require("shared.weight")));
+  encoder_->map_all(device, user_rows, item_rows);
+  const double width = root_mean_square<T>(*store_.read(store_.require("shared.weight")));
   GALREC_CHECK(width > 0, "shared.weight is all zero: initialise or load it first");
   for (const auto& [g, rows] :
        {std::pair{std::string("g_user"), user_rows}, std::pair{std::string("g_item"), item_rows}}) {
     const double now = root_mean_square<T>(rows);
     if (!(now > 0)) throw DataError(fmt::format("{}: the external vectors are all zero, expected some that differ", g));
     // The biases are zero, so scaling the last weight scales the output.
-    multiply(store_.value(store_.require(g + ".weight")), width / now);
+    store_.edit(store_.require(g + ".weight"), [&](View<T, 2> weight) { multiply(weight, width / now); });
     multiply(rows, width / now);
   }
   // Logits of a state of unit width then have unit width times that of `shared`.
   const double head_scale = 1.0 / (std::sqrt(d) * logit_scale_);
-  auto head = store_.value(head_);
   const std::int64_t first = options_.text_rows;
   if (options_.mapping.head_init == HeadInit::kRandom) {
     const auto key = layers::parameter_key(seed, "lm_head.weight.ids");
-    auto ids = head.slice_rows(first, head.rows() - first);
-    PhiloxStream stream(key);
-    for (std::int64_t r = 0; r < ids.rows(); ++r) {
-      for (std::int64_t c = 0; c < ids.cols(); ++c)
-        ids(r, c) = static_cast<T>(static_cast<float>(head_scale * width * stream.normal()));
-    }
+    store_.edit(head_, [&](View<T, 2> head) {
+      const auto ids = head.slice_rows(first, head.rows() - first);
+      PhiloxStream stream(key);
+      for (std::int64_t r = 0; r < ids.rows(); ++r) {
+        for (std::int64_t c = 0; c < ids.cols(); ++c)
+          ids(r, c) = static_cast<T>(static_cast<float>(head_scale * width * stream.normal()));
+      }
+    });
     return;
   }
   multiply(user_rows, head_scale);
   multiply(item_rows, head_scale);
-  std::copy_n(users.data(), users.size(), head.row(first));
-  std::copy_n(items.data(), items.size(), head.row(first + options_.users));
+  const auto head = store_.value(head_);
+  store_.memory().upload(head.row(first), users.data(), static_cast<std::size_t>(users.size()) * sizeof(T));
+  store_.memory().upload(head.row(first + options_.users), items.data(), static_cast<std::size_t>(items.size()) * sizeof(T));
 }
 
-template void GalModel<float>::initialize(CpuContext&, std::uint64_t);
-template void GalModel<double>::initialize(CpuContext&, std::uint64_t);
-template void GalModel<float>::load_pretrained(CpuContext&, const std::filesystem::path&, std::uint64_t);
-template void GalModel<double>::load_pretrained(CpuContext&, const std::filesystem::path&, std::uint64_t);
-template void GalModel<float>::initialize_ids(CpuContext&, std::uint64_t);
-template void GalModel<double>::initialize_ids(CpuContext&, std::uint64_t);
+template void GalModel<float>::initialize(const Device&, std::uint64_t);
+template void GalModel<double>::initialize(const Device&, std::uint64_t);
+template void GalModel<float>::load_pretrained(const Device&, const std::filesystem::path&, std::uint64_t);
+template void GalModel<double>::load_pretrained(const Device&, const std::filesystem::path&, std::uint64_t);
+template void GalModel<float>::initialize_ids(const Device&, std::uint64_t);
+template void GalModel<double>::initialize_ids(const Device&, std::uint64_t);
 
 }  // namespace galrec::gal

@@ -6,6 +6,7 @@
 #include "autograd/ops/embedding.h"
 #include "autograd/ops/pooling.h"
 #include "kernels/common/check.h"
+#include "kernels/common/elementwise.h"
 
 namespace galrec::gal {
 
@@ -16,7 +17,7 @@ constexpr std::array<data::Hop, kQueues> kKeyHops{data::Hop::kU0, data::Hop::kU2
 
 template <class T>
 MomentumEncoder<T>::MomentumEncoder(const GalModel<T>& model) : encoder_(store_, model.options(), model.external()) {
-  store_.allocate(autograd::Trainable::kNo);
+  store_.allocate(autograd::Trainable::kNo, model.parameters().memory());
   copy_from(model);
 }
 
@@ -27,7 +28,7 @@ void MomentumEncoder<T>::copy_from(const GalModel<T>& model) {
     const auto from = source.value(source.require(store_.span(id).name));
     const auto to = store_.value(id);
     GALREC_CHECK(from.size() == to.size(), "{}", store_.span(id).name);
-    std::copy_n(from.data, from.size(), to.data);
+    store_.memory().copy(to.data, from.data, static_cast<std::size_t>(from.size()) * sizeof(T));
   }
 }
 
@@ -46,14 +47,14 @@ Keys<T> MomentumEncoder<T>::encode(autograd::Tape<T>& tape, const HopBatch& batc
   }
   const auto cu = tape.keep(cu_);
   const auto states = encoder_.states(tape, encoder_.table(tape, batch), tape.keep(tokens_), cu, rates);
-  auto pooled = encoder_.pool(tape, states, cu);
+  auto pooled = encoder_.pool(tape, states, cu, cu_);
   if (similarity == Similarity::kCosine) pooled = l2_normalize(tape, pooled);
   // One contiguous block for each queue.
   Keys<T> keys;
   for (int q = 0; q < kQueues; ++q) {
     const auto rows = tape.arena().template matrix<T>(batch.samples, pooled.cols());
-    for (std::int64_t b = 0; b < batch.samples; ++b)
-      std::copy_n(pooled.value().row(b * kQueues + q), pooled.cols(), rows.row(b));
+    const View<const T, 2> every_fourth(pooled.value().row(q), {batch.samples, pooled.cols()}, {kQueues * pooled.cols(), 1});
+    dispatch<T>(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, rows, every_fourth, 1, Accumulate::kOverwrite); });
     keys.rows[static_cast<std::size_t>(q)] = rows;
   }
   return keys;

@@ -15,7 +15,7 @@ namespace galrec::gal {
 template <class T>
 class MomentumEncoder {
  public:
-  /// Starts as a copy of `model`, which must outlive it.
+  /// Starts as a copy of `model`, which must outlive it, in the same memory.
   explicit MomentumEncoder(const GalModel<T>& model);
 
   autograd::ParameterStore<T>& parameters() { return store_; }

@@ -23,20 +23,39 @@ std::string_view queue_name(Queue q) {
 }
 
 template <class T>
-NegativeQueues<T>::NegativeQueues(std::int64_t capacity, std::int64_t d) : capacity_(capacity), d_(d) {
+NegativeQueues<T>::NegativeQueues(std::int64_t capacity, std::int64_t d, MemoryResource& memory)
+    : memory_(&memory), capacity_(capacity), d_(d) {
   GALREC_CHECK(capacity >= 1 && d >= 1, "queues of ({}, {})", capacity, d);
-  for (auto& rows : rows_) rows = Buffer<T>(capacity * d, T(0));
+  for (auto& rows : rows_) rows = Buffer<T>::zeros(capacity * d, memory);
   user_ids_.assign(static_cast<std::size_t>(capacity), -1);
   item_ids_ = user_ids_;
   birth_.assign(static_cast<std::size_t>(capacity), 0);
+  if (!memory.host_accessible()) {
+    device_user_ids_ = Buffer<std::int32_t>(std::span<const std::int32_t>(user_ids_), memory);
+    device_item_ids_ = Buffer<std::int32_t>(std::span<const std::int32_t>(item_ids_), memory);
+  }
+}
+
+template <class T>
+void NegativeQueues<T>::write_rows(Queue q, const T* host_rows) {
+  memory_->upload(rows_[at(q)].data(), host_rows, static_cast<std::size_t>(capacity_ * d_) * sizeof(T));
+}
+
+template <class T>
+void NegativeQueues<T>::upload_ids() {
+  if (memory_->host_accessible()) return;
+  const auto bytes = user_ids_.size() * sizeof(std::int32_t);
+  memory_->upload(device_user_ids_.data(), user_ids_.data(), bytes);
+  memory_->upload(device_item_ids_.data(), item_ids_.data(), bytes);
 }
 
 template <class T>
 void NegativeQueues<T>::fill_random(std::uint64_t seed) {
+  std::vector<T> rows(static_cast<std::size_t>(capacity_ * d_));
   for (const auto q : kAllQueues) {
     PhiloxStream stream({.seed = seed, .step = static_cast<std::uint32_t>(q), .stream = kStreamFill});
     for (std::int64_t r = 0; r < capacity_; ++r) {
-      T* row = rows_[at(q)].data() + r * d_;
+      T* row = rows.data() + r * d_;
       double norm = 0;
       for (std::int64_t c = 0; c < d_; ++c) {
         row[c] = static_cast<T>(static_cast<float>(stream.normal()));
@@ -45,10 +64,12 @@ void NegativeQueues<T>::fill_random(std::uint64_t seed) {
       norm = std::sqrt(norm);
       for (std::int64_t c = 0; c < d_; ++c) row[c] = static_cast<T>(static_cast<double>(row[c]) / norm);
     }
+    write_rows(q, rows.data());
   }
   std::fill(user_ids_.begin(), user_ids_.end(), -1);
   std::fill(item_ids_.begin(), item_ids_.end(), -1);
   std::fill(birth_.begin(), birth_.end(), 0);
+  upload_ids();
   pointer_ = 0;
   count_ = capacity_;
 }
@@ -60,8 +81,8 @@ View<const T, 2> NegativeQueues<T>::keys(Queue q) const {
 
 template <class T>
 View<const std::int32_t, 1> NegativeQueues<T>::ids(Queue q) const {
-  const auto& ids = is_user_queue(q) ? user_ids_ : item_ids_;
-  return View<const std::int32_t, 1>(ids.data(), {count_});
+  const auto& copy = is_user_queue(q) ? device_user_ids_ : device_item_ids_;
+  return View<const std::int32_t, 1>(copy.size() > 0 ? copy.data() : all_ids(q).data(), {count_});
 }
 
 template <class T>
@@ -74,13 +95,20 @@ void NegativeQueues<T>::push(const Keys<T>& keys, std::span<const std::int32_t> 
                  keys[q].rows(), keys[q].cols(), n, d_);
   }
   ++pushes_;
-  for (std::int64_t b = 0; b < n; ++b) {
+  for (std::int64_t b = std::max<std::int64_t>(0, n - capacity_); b < n;) {
     const std::int64_t r = (pointer_ + b) % capacity_;
-    for (const auto q : kAllQueues) std::copy_n(keys[q].row(b), d_, rows_[at(q)].data() + r * d_);
-    user_ids_[static_cast<std::size_t>(r)] = users[static_cast<std::size_t>(b)];
-    item_ids_[static_cast<std::size_t>(r)] = items[static_cast<std::size_t>(b)];
-    birth_[static_cast<std::size_t>(r)] = pushes_;
+    const std::int64_t run = std::min(n - b, capacity_ - r);  // to the end of the ring
+    for (const auto q : kAllQueues)
+      copy_rows<T>(*memory_, View<T, 2>(rows_[at(q)].data() + r * d_, {run, d_}), keys[q].slice_rows(b, run));
+    for (std::int64_t i = 0; i < run; ++i) {
+      const auto to = static_cast<std::size_t>(r + i), from = static_cast<std::size_t>(b + i);
+      user_ids_[to] = users[from];
+      item_ids_[to] = items[from];
+      birth_[to] = pushes_;
+    }
+    b += run;
   }
+  upload_ids();
   pointer_ = (pointer_ + n) % capacity_;
   count_ = std::min(capacity_, count_ + n);
 }
@@ -95,10 +123,11 @@ double NegativeQueues<T>::mean_age() const {
 
 template <class T>
 void NegativeQueues<T>::add_to(data::SafetensorsWriter& writer) const {
+  saved_.clear();
   for (const auto q : kAllQueues) {
-    const auto& rows = rows_[at(q)];
+    saved_.push_back(on_host(*memory_, all_rows(q)));
     writer.add(fmt::format("queue.{}", queue_name(q)), {capacity_, d_},
-               std::span<const T>(rows.data(), static_cast<std::size_t>(rows.size())));
+               std::span<const T>(saved_.back()->data, static_cast<std::size_t>(capacity_ * d_)));
   }
   state_ = {pointer_, count_, pushes_};
   writer.add("queue_id.u", {capacity_}, std::span<const std::int32_t>(user_ids_));
@@ -119,11 +148,12 @@ void NegativeQueues<T>::load(const data::CheckpointReader& reader) {
     require_shape(name, {n});
     return reader.read_i64(name);
   };
-  std::array<std::vector<double>, kQueues> rows;
+  std::array<std::vector<T>, kQueues> rows;
   for (const auto q : kAllQueues) {
     const std::string name = fmt::format("queue.{}", queue_name(q));
     require_shape(name, {capacity_, d_});
-    rows[at(q)] = reader.read_f64(name);
+    const auto values = reader.read_f64(name);
+    rows[at(q)].assign(values.begin(), values.end());
   }
   const auto users = read_ids("queue_id.u", capacity_), items = read_ids("queue_id.i", capacity_),
              birth = read_ids("queue_birth", capacity_);
@@ -132,10 +162,11 @@ void NegativeQueues<T>::load(const data::CheckpointReader& reader) {
     throw DataError(fmt::format("{}: queue_state: got pointer {} and count {}, expected at most {}", reader.name(),
                                 state[0], state[1], capacity_));
   }
-  for (const auto q : kAllQueues) std::copy(rows[at(q)].begin(), rows[at(q)].end(), rows_[at(q)].data());
+  for (const auto q : kAllQueues) write_rows(q, rows[at(q)].data());
   std::copy(users.begin(), users.end(), user_ids_.begin());
   std::copy(items.begin(), items.end(), item_ids_.begin());
   birth_ = birth;
+  upload_ids();
   pointer_ = state[0];
   count_ = state[1];
   pushes_ = state[2];
@@ -149,12 +180,13 @@ void NegativeQueues<T>::set_state(const Keys<T>& all_rows, std::span<const std::
   GALREC_CHECK(pointer >= 0 && pointer < capacity_ && count >= 0 && count <= capacity_, "pointer {}, count {} of {}",
                pointer, count, capacity_);
   for (const auto q : kAllQueues) {
-    GALREC_CHECK(all_rows[q].rows() == capacity_ && all_rows[q].cols() == d_, "queue {}", queue_name(q));
-    for (std::int64_t r = 0; r < capacity_; ++r) std::copy_n(all_rows[q].row(r), d_, rows_[at(q)].data() + r * d_);
+    GALREC_CHECK(all_rows[q].rows() == capacity_ && all_rows[q].cols() == d_ && all_rows[q].is_dense(), "queue {}", queue_name(q));
+    write_rows(q, all_rows[q].data);
   }
   user_ids_.assign(users.begin(), users.end());
   item_ids_.assign(items.begin(), items.end());
   std::fill(birth_.begin(), birth_.end(), pushes_);
+  upload_ids();
   pointer_ = pointer;
   count_ = count;
 }

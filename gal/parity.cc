@@ -15,6 +15,7 @@
 #include "gal/model.h"
 #include "gal/momentum_encoder.h"
 #include "gal/negative_queue.h"
+#include "gal/step_report.h"
 #include "kernels/common/check.h"
 #include "layers/hf_folder.h"
 #include "layers/parity_judge.h"
@@ -89,21 +90,21 @@ std::vector<std::int32_t> read_ids(const data::CheckpointReader& file, const std
 }
 
 template <class T>
-std::vector<double> doubles(View<const T, 2> x) {
+std::vector<double> doubles(const HostView<T, 2>& x) {
   std::vector<double> out;
-  out.reserve(static_cast<std::size_t>(x.size()));
-  for (std::int64_t r = 0; r < x.rows(); ++r) out.insert(out.end(), x.row(r), x.row(r) + x.cols());
+  out.reserve(static_cast<std::size_t>(x->size()));
+  for (std::int64_t r = 0; r < x->rows(); ++r) out.insert(out.end(), x->row(r), x->row(r) + x->cols());
   return out;
 }
 
-std::vector<std::int64_t> longs(View<const std::int32_t, 1> x) {
-  return {x.data, x.data + x.extent(0)};
+std::vector<std::int64_t> longs(std::span<const std::int32_t> x) {
+  return {x.begin(), x.end()};
 }
 
 constexpr std::array<Queue, kQueues> kAllQueues{Queue::kU0, Queue::kU2, Queue::kI0, Queue::kI2};
 
 template <class T>
-NegativeQueues<T> read_queues(const data::CheckpointReader& batch, const Step& step, std::int64_t d) {
+NegativeQueues<T> read_queues(const data::CheckpointReader& batch, const Step& step, std::int64_t d, MemoryResource& memory) {
   std::array<std::vector<T>, kQueues> rows;
   Keys<T> all;
   for (const auto q : kAllQueues) {
@@ -115,7 +116,7 @@ NegativeQueues<T> read_queues(const data::CheckpointReader& batch, const Step& s
     all.rows[i] = View<const T, 2>(rows[i].data(), {step.capacity, d});
   }
   for (const char* name : {"queue_id.u", "queue_id.i"}) require_shape(batch, name, {step.capacity});
-  NegativeQueues<T> queues(step.capacity, d);
+  NegativeQueues<T> queues(step.capacity, d, memory);
   queues.set_state(all, read_ids(batch, "queue_id.u"), read_ids(batch, "queue_id.i"), step.pointer, step.count);
   return queues;
 }
@@ -136,19 +137,19 @@ void load_model(GalModel<T>& model, MomentumEncoder<T>& momentum, const data::Ch
   for (const auto& span : store.spans()) {
     require_shape(file, "momentum." + span.name, span.shape);
     const auto values = file.read_f64("momentum." + span.name);
-    std::copy(values.begin(), values.end(), store.value(store.require(span.name)).data);
+    store.write(store.require(span.name), std::vector<T>(values.begin(), values.end()));
   }
 }
 
 template <class T>
 void add_parameters(ParityRun& out, const std::string& prefix, const autograd::ParameterStore<T>& store) {
   for (const auto& span : store.spans())
-    out.values[prefix + span.name] = doubles<T>(store.value(store.require(span.name)));
+    out.values[prefix + span.name] = doubles<T>(store.read(store.require(span.name)));
 }
 
 /// The step, with all that it computes by the names under which fixtures record it.
 template <class T>
-ParityRun run_step(const std::filesystem::path& folder, const Step& step, layers::ParityProbe probe) {
+ParityRun run_step(const Device& device, const std::filesystem::path& folder, const Step& step, layers::ParityProbe probe) {
   const data::CheckpointReader weights(folder / "model.safetensors"), recorded(folder / "batch.safetensors");
   const auto config_path = folder / "config.json";
   const auto t5 = layers::T5Config::from_json_text(data::read_file(config_path), config_path.string());
@@ -166,21 +167,21 @@ ParityRun run_step(const std::filesystem::path& folder, const Step& step, layers
                      .items = step.items,
                      .user_dim = user_dim,
                      .item_dim = item_dim,
-                     .mapping = {}});
+                     .mapping = {}},
+                    memory_of(device));
   const auto h_user = weights.read_f64("h_user"), h_item = weights.read_f64("h_item");
   model.set_external(view_of(h_user, step.users, user_dim), view_of(h_item, step.items, item_dim));
   MomentumEncoder<T> momentum(model);
   load_model(model, momentum, weights);
   layers::perturb_parameters(model.parameters(), probe);
   layers::perturb_parameters(momentum.parameters(), probe);
-  auto queues = read_queues<T>(recorded, step, t5.d_model);
+  auto queues = read_queues<T>(recorded, step, t5.d_model, memory_of(device));
   const data::IdTokens ids(step.text_tokens, step.users, step.items);
   const auto batch =
       batch_from_joint_tokens(read_ids(recorded, "ids"), read_ids(recorded, "lengths"), read_ids(recorded, "user"),
                               read_ids(recorded, "item"), read_ids(recorded, "target"), ids, recorded.name().c_str());
 
-  CpuContext ctx;
-  autograd::Tape<T> tape{Device(ctx)}, key_tape{Device(ctx)};
+  autograd::Tape<T> tape(device), key_tape(device);
   key_tape.reset(Recording::kOff);
   const auto keys = momentum.encode(key_tape, batch);
   tape.reset(Recording::kOn);
@@ -195,26 +196,28 @@ ParityRun run_step(const std::filesystem::path& folder, const Step& step, layers
   model.parameters().finish_gradients();
 
   ParityRun out;
-  out.values["embeddings"] = doubles<T>(result.embeddings);
-  out.values["L0"] = {result.l0};
+  out.values["embeddings"] = doubles<T>(on_host(device, result.embeddings));
+  const StepFigures figures = read_figures(device, result);
+  out.values["L0"] = {figures.l0};
   for (int k = 0; k < kTerms; ++k)
-    out.values[std::string(term_name(static_cast<Term>(k)))] = {result.nce[static_cast<std::size_t>(k)]};
-  out.values["loss"] = doubles<T>(result.loss.value());
+    out.values[std::string(term_name(static_cast<Term>(k)))] = {figures.nce[static_cast<std::size_t>(k)]};
+  out.values["loss"] = {figures.loss};
   for (const auto& span : model.parameters().spans()) {
-    out.values["grad." + span.name] = doubles<T>(model.parameters().gradient(model.parameters().require(span.name)));
+    const auto id = model.parameters().require(span.name);
+    out.values["grad." + span.name] = doubles<T>(model.parameters().read_gradient(id));
   }
 
   queues.push(keys, batch.user, batch.item);
   // A ring that is not full yet still holds what lay behind its rows: compare it as recorded, whole.
-  for (const auto q : kAllQueues) out.values[fmt::format("queue.{}", queue_name(q))] = doubles<T>(queues.all_rows(q));
+  for (const auto q : kAllQueues) out.values[fmt::format("queue.{}", queue_name(q))] = doubles<T>(on_host(device, queues.all_rows(q)));
   out.integers["queue_id.u"] = longs(queues.all_ids(Queue::kU0));
   out.integers["queue_id.i"] = longs(queues.all_ids(Queue::kI0));
 
   autograd::AdamW<T> optimizer(model.parameters(), {.weight_decay = step.weight_decay});
   optimizer.track_average(momentum.parameters());
-  const double norm = optimizer.gradient_norm(ctx);
+  const double norm = optimizer.gradient_norm(device);
   out.values["grad_norm"] = {norm};
-  optimizer.step(ctx, step.lr, autograd::clip_scale(norm, step.clip), step.momentum);
+  optimizer.step(device, step.lr, autograd::clip_scale(norm, step.clip), step.momentum);
   add_parameters<T>(out, "updated.", model.parameters());
   add_parameters<T>(out, "updated.momentum.", momentum.parameters());
   return out;
@@ -226,11 +229,13 @@ bool is_gal_parity_folder(const std::filesystem::path& folder) {
   return std::filesystem::exists(folder / "step.json");
 }
 
-ParityReport run_gal_parity(const std::filesystem::path& folder, layers::ParityPrecision precision) {
+ParityReport run_gal_parity(const Device& device, const std::filesystem::path& folder, layers::ParityPrecision precision) {
   const Step step = read_step(folder / "step.json");
   const auto recorded = data::SafetensorsFile::open(folder / "expected.safetensors");
-  const auto exact = [&](layers::ParityProbe probe) { return run_step<double>(folder, step, probe); };
-  const ParityRun ours = precision == layers::ParityPrecision::kDouble ? exact(0) : run_step<float>(folder, step, 0);
+  layers::require_device(device, precision);
+  CpuContext oracle;
+  const auto exact = [&](layers::ParityProbe probe) { return run_step<double>(oracle, folder, step, probe); };
+  const ParityRun ours = precision == layers::ParityPrecision::kDouble ? exact(0) : run_step<float>(device, folder, step, 0);
   const layers::ParityUpdate updates[] = {
       {.prefix = "updated.", .allowance = {.lr = step.lr}},
       {.prefix = "updated.momentum.", .allowance = {.lr = step.lr, .share = 1 - step.momentum}}};

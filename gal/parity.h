@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "kernels/common/context.h"
 #include "layers/parity_report.h"
 
 namespace galrec::gal {
@@ -12,7 +13,8 @@ namespace galrec::gal {
 bool is_gal_parity_folder(const std::filesystem::path& folder);
 
 /// Runs the step of `folder` (config.json, step.json, model.safetensors, batch.safetensors, expected.safetensors).
-/// DataError where the folder is not such a fixture, or records a tensor that the step does not have.
-layers::ParityReport run_gal_parity(const std::filesystem::path& folder, layers::ParityPrecision precision);
+/// DataError where the folder is not such a fixture, or records a tensor that the step does not have. UsageError for double on
+/// CUDA.
+layers::ParityReport run_gal_parity(const Device& device, const std::filesystem::path& folder, layers::ParityPrecision precision);
 
 }  // namespace galrec::gal

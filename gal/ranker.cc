@@ -8,6 +8,7 @@
 #include "gal/recommenders/sasrec.h"
 #include "gal/session.h"
 #include "gal/training/checkpoint.h"
+#include "kernels/common/host_view.h"
 #include "kernels/topk/topk.h"
 
 namespace galrec::gal {
@@ -26,22 +27,22 @@ data::Config read_config(const fs::path& run, const data::ConfigSchema& schema, 
 // LightGCN, SASRec.
 class RecommenderRanker final : public Ranker {
  public:
-  RecommenderRanker(CpuContext& ctx, const fs::path& run, const std::string& data_path)
-      : ctx_(ctx),
+  RecommenderRanker(const Device& device, const fs::path& run, const std::string& data_path)
+      : device_(device),
         config_(read_config(run, pretrain_schema(), data_path)),
         dataset_(data::Dataset::load(config_.get_string("data.path"))),
         split_(make_split(dataset_, config_)),
-        model_(make_recommender(ctx, config_.get_string("run.kind"), split_, config_, static_cast<std::uint64_t>(config_.get_int("run.seed")))) {
+        model_(make_recommender(device, config_.get_string("run.kind"), split_, config_, static_cast<std::uint64_t>(config_.get_int("run.seed")))) {
     model_->load(data::find_checkpoint(run, "best"));
-    model_->finish_epoch(ctx);
+    model_->finish_epoch(device);
   }
   /// A foreign SASRec, in S3-Rec's parameter names.
-  RecommenderRanker(CpuContext& ctx, const fs::path& folder, data::Config config)
-      : ctx_(ctx),
+  RecommenderRanker(const Device& device, const fs::path& folder, data::Config config)
+      : device_(device),
         config_(std::move(config)),
         dataset_(data::Dataset::load(config_.get_string("data.path"))),
         split_(make_split(dataset_, config_)),
-        model_(SasRec::from_s3rec_folder(ctx, split_, folder)) {}
+        model_(SasRec::from_s3rec_folder(device, split_, folder)) {}
 
   const data::Config& config() const override { return config_; }
   const data::Dataset& dataset() const override { return dataset_; }
@@ -52,16 +53,16 @@ class RecommenderRanker final : public Ranker {
   void user_queries(std::span<const data::UserId> users, data::Phase phase, View<float, 2> out) override {
     histories_.clear();
     for (data::UserId u : users) histories_.push_back(split_.history(u, phase));
-    model_->queries(ctx_, users, histories_, out);
+    model_->queries(device_, users, histories_, out);
   }
   void history_queries(std::span<const std::vector<data::ItemId>> histories, View<float, 2> out) override {
     histories_.assign(histories.begin(), histories.end());
     const std::vector<data::UserId> unknown(histories.size(), -1);
-    model_->queries(ctx_, unknown, histories_, out);
+    model_->queries(device_, unknown, histories_, out);
   }
 
  private:
-  CpuContext& ctx_;
+  Device device_;
   data::Config config_;
   data::Dataset dataset_;
   data::Split split_;
@@ -72,9 +73,9 @@ class RecommenderRanker final : public Ranker {
 // The language model.
 class GalRanker final : public Ranker {
  public:
-  GalRanker(CpuContext& ctx, const fs::path& run, const std::string& data_path)
-      : config_(read_config(run, train_schema(), data_path)), session_(ctx, config_, run / "spiece.model"), tape_(Device(ctx)) {
-    model_ = session_.make_model();
+  GalRanker(const Device& device, const fs::path& run, const std::string& data_path)
+      : config_(read_config(run, train_schema(), data_path)), session_(device, config_, run / "spiece.model"), tape_(device) {
+    model_ = session_.make_model(device);
     load_model(data::find_checkpoint(run, "best"), *model_);
   }
 
@@ -96,8 +97,8 @@ class GalRanker final : public Ranker {
  private:
   void states(View<float, 2> out) {
     tape_.reset(autograd::Recording::kOff);
-    const auto value = model_->rank_states(tape_, batch_).value();
-    for (std::int64_t n = 0; n < out.rows(); ++n) std::copy_n(value.row(n), out.cols(), out.row(n));
+    const auto states = on_host(tape_.device(), model_->rank_states(tape_, batch_).value());
+    for (std::int64_t n = 0; n < out.rows(); ++n) std::copy_n(states->row(n), out.cols(), out.row(n));
   }
 
   data::Config config_;
@@ -109,25 +110,25 @@ class GalRanker final : public Ranker {
 
 }  // namespace
 
-std::unique_ptr<Ranker> Ranker::open(CpuContext& ctx, const fs::path& run, const std::string& data_path) {
+std::unique_ptr<Ranker> Ranker::open(const Device& device, const fs::path& run, const std::string& data_path) {
   if (!fs::exists(run / "config.toml") && fs::exists(run / "config.json") && fs::exists(run / "model.safetensors")) {
     if (data_path.empty()) throw UsageError(fmt::format("{}: a model from elsewhere does not name its data set; give --data", run.string()));
     data::Config config(pretrain_schema());
     config.set("run.kind", std::string("sasrec"), run.string());
     config.set("data.path", data_path, "command line: --data");
-    return std::make_unique<RecommenderRanker>(ctx, run, std::move(config));
+    return std::make_unique<RecommenderRanker>(device, run, std::move(config));
   }
   if (!fs::exists(run / "config.toml")) throw DataError(fmt::format("{}: not a run folder (config.toml is missing)", run.string()));
-  if (run_kind(run) == "gal") return std::make_unique<GalRanker>(ctx, run, data_path);
-  return std::make_unique<RecommenderRanker>(ctx, run, data_path);
+  if (run_kind(run) == "gal") return std::make_unique<GalRanker>(device, run, data_path);
+  return std::make_unique<RecommenderRanker>(device, run, data_path);
 }
 
-RankResult rank(CpuContext& ctx, Ranker& ranker, data::Phase phase, const RankingOptions& options, const RankingProgress& progress) {
+RankResult rank(const Device& device, Ranker& ranker, data::Phase phase, const RankingOptions& options, const RankingProgress& progress) {
   const QueryFn<float> query = [&](std::span<const data::UserId> users, data::Phase p, View<float, 2> out) { ranker.user_queries(users, p, out); };
-  return full_ranking<float>(ctx, ranker.split(), phase, query, ranker.items(), options, progress);
+  return full_ranking<float>(device, ranker.split(), phase, query, ranker.items(), options, progress);
 }
 
-std::vector<Recommendation> recommend(CpuContext& ctx, const Ranker& ranker, View<const float, 1> query, std::span<const data::ItemId> excluded,
+std::vector<Recommendation> recommend(const Device& device, const Ranker& ranker, View<const float, 1> query, std::span<const data::ItemId> excluded,
                                       std::int32_t k) {
   const auto items = ranker.items();
   const std::int32_t catalogue = ranker.dataset().num_items();
@@ -136,8 +137,15 @@ std::vector<Recommendation> recommend(CpuContext& ctx, const Ranker& ranker, Vie
   std::vector<std::int32_t> indices(static_cast<std::size_t>(k));
   std::vector<float> scores(static_cast<std::size_t>(k));
   const std::vector<std::int32_t> row_ptr{0, static_cast<std::int32_t>(excluded.size())};
-  top_k(ctx, view_of(indices, 1, k), view_of(scores, 1, k), View<const float, 2>(query.data, {1, query.extent(0)}), rows, {},
-        {.row_ptr = view_of(row_ptr), .items = view_of(excluded)});
+  Arena arena(memory_of(device));
+  const auto best = arena.matrix<std::int32_t>(1, k);
+  const auto best_scores = arena.matrix<float>(1, k);
+  const View<const float, 2> queries(upload(arena, query.data, query.extent(0)).data, {1, query.extent(0)});
+  const ExcludedItems seen{.row_ptr = upload(arena, row_ptr), .items = upload(arena, excluded)};
+  dispatch<float>(device, [&](auto& ctx) { top_k<float>(ctx, best, best_scores, queries, rows, {}, seen); });
+  arena.memory().download(indices.data(), best.data, indices.size() * sizeof(std::int32_t));
+  arena.memory().download(scores.data(), best_scores.data, scores.size() * sizeof(float));
+  synchronize<float>(device);
   std::vector<Recommendation> out;
   for (std::size_t n = 0; n < indices.size(); ++n)
     if (indices[n] >= 0) out.push_back({indices[n], scores[n]});

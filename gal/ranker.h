@@ -27,25 +27,25 @@ class Ranker {
 
   /// Opens the best checkpoint of a run folder (galrec pretrain or train). `data_path` replaces the recorded data set
   /// folder where it has moved; empty: as recorded. DataError naming what is missing.
-  static std::unique_ptr<Ranker> open(CpuContext& ctx, const std::filesystem::path& run, const std::string& data_path = "");
+  static std::unique_ptr<Ranker> open(const Device& device, const std::filesystem::path& run, const std::string& data_path = "");
 
   virtual const data::Config& config() const = 0;
   virtual const data::Dataset& dataset() const = 0;
   virtual const data::Split& split() const = 0;
   /// Width of queries.
   virtual std::int64_t dim() const = 0;
-  virtual RankedItems<float> items() const = 0;
+  virtual RankedItems<float> items() const = 0;  // on the device
 
-  /// Queries of known users before their target of `phase`.
+  /// Queries of known users before their target of `phase`, in host memory.
   virtual void user_queries(std::span<const data::UserId> users, data::Phase phase, View<float, 2> out) = 0;
-  /// Queries of unknown users with these histories (oldest first, not empty).
+  /// Queries of unknown users with these histories (oldest first, not empty), in host memory.
   virtual void history_queries(std::span<const std::vector<data::ItemId>> histories, View<float, 2> out) = 0;
 };
 
-RankResult rank(CpuContext& ctx, Ranker& ranker, data::Phase phase, const RankingOptions& options, const RankingProgress& progress = {});
+RankResult rank(const Device& device, Ranker& ranker, data::Phase phase, const RankingOptions& options, const RankingProgress& progress = {});
 
-/// The K best items for a query (dim), best first, without those in `excluded`.
-std::vector<Recommendation> recommend(CpuContext& ctx, const Ranker& ranker, View<const float, 1> query, std::span<const data::ItemId> excluded,
+/// The K best items for a query (dim), in host memory, best first, without those in `excluded`.
+std::vector<Recommendation> recommend(const Device& device, const Ranker& ranker, View<const float, 1> query, std::span<const data::ItemId> excluded,
                                       std::int32_t k);
 
 }  // namespace galrec::gal

@@ -125,7 +125,7 @@ fs::path find_vocabulary(const data::Config& config, const fs::path& copy) {
   return copy;
 }
 
-Session::Session(CpuContext& ctx, const data::Config& config, const fs::path& vocabulary)
+Session::Session(const Device& device, const data::Config& config, const fs::path& vocabulary)
     : config_(config),
       seed_(static_cast<std::uint64_t>(config.get_int("run.seed"))),
       options_(GalOptions::from_config(config)),
@@ -133,24 +133,24 @@ Session::Session(CpuContext& ctx, const data::Config& config, const fs::path& vo
       split_(make_split(dataset_, config)),
       tokenizer_(data::Tokenizer::load(vocabulary)),
       external_(load_external(config, split_, seed_)) {
-  attach_prefix_model(ctx);
-  builder_ = std::make_unique<BatchBuilder>(ctx, split_, load_templates(config).compile(tokenizer_), external_, options_.sampling, seed_);
+  attach_prefix_model(device.host());
+  builder_ = std::make_unique<BatchBuilder>(device.host(), split_, load_templates(config).compile(tokenizer_), external_, options_.sampling, seed_);
 }
 
-void Session::attach_prefix_model(CpuContext& ctx) {
+void Session::attach_prefix_model(CpuContext& host) {
   if (!external_.needs_prefix_model() || options_.sampling.user_vector != UserVector::kPrefix) return;
   const fs::path folder = config_.get_string("external.source");
   const data::Config pretrained = pretrain_config(folder);
-  prefix_model_ = make_recommender(ctx, "sasrec", split_, pretrained, static_cast<std::uint64_t>(pretrained.get_int("run.seed")));
+  prefix_model_ = make_recommender(host, "sasrec", split_, pretrained, static_cast<std::uint64_t>(pretrained.get_int("run.seed")));
   prefix_model_->load(data::find_checkpoint(folder, "best"));
-  prefix_model_->finish_epoch(ctx);
-  external_.set_prefix_model([this, &ctx](std::span<const std::span<const data::ItemId>> histories, View<float, 2> out) {
+  prefix_model_->finish_epoch(host);
+  external_.set_prefix_model([this, &host](std::span<const std::span<const data::ItemId>> histories, View<float, 2> out) {
     const std::vector<data::UserId> unknown(histories.size(), -1);
-    prefix_model_->queries(ctx, unknown, histories, out);
+    prefix_model_->queries(host, unknown, histories, out);
   });
 }
 
-std::unique_ptr<GalModel<float>> Session::make_model() const {
+std::unique_ptr<GalModel<float>> Session::make_model(const Device& device) const {
   ModelOptions options;
   options.t5 = shape(config_, tokenizer_.vocab_size());
   options.text_rows = options_.mapping.text_rows > 0 ? options_.mapping.text_rows : static_cast<std::int32_t>(options.t5.vocab_size);
@@ -159,15 +159,15 @@ std::unique_ptr<GalModel<float>> Session::make_model() const {
   options.user_dim = external_.user_dim();
   options.item_dim = external_.item_dim();
   options.mapping = options_.mapping;
-  auto model = std::make_unique<GalModel<float>>(options);
+  auto model = std::make_unique<GalModel<float>>(options, memory_of(device));
   model->set_external(external_.user(), external_.item());
   return model;
 }
 
-void Session::initialize(CpuContext& ctx, GalModel<float>& model) const {
+void Session::initialize(const Device& device, GalModel<float>& model) const {
   const std::string& checkpoint = config_.get_string("model.checkpoint");
-  if (checkpoint.empty()) model.initialize(ctx, seed_);
-  else model.load_pretrained(ctx, checkpoint, seed_);
+  if (checkpoint.empty()) model.initialize(device, seed_);
+  else model.load_pretrained(device, checkpoint, seed_);
 }
 
 }  // namespace galrec::gal

@@ -35,8 +35,8 @@ data::Split make_split(const data::Dataset& dataset, const data::Config& config)
 /// Opens what a training run's configuration names. Members refer to each other: not movable.
 class Session {
  public:
-  /// `vocabulary` is the SentencePiece model to use; see find_vocabulary(). UsageError or DataError naming key or file.
-  Session(CpuContext& ctx, const data::Config& config, const std::filesystem::path& vocabulary);
+  /// Batches are built on the host of `device`. `vocabulary` is the SentencePiece model to use; see find_vocabulary(). UsageError or DataError naming key or file.
+  Session(const Device& device, const data::Config& config, const std::filesystem::path& vocabulary);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
@@ -48,13 +48,13 @@ class Session {
   std::uint64_t seed() const { return seed_; }
   BatchBuilder& builder() { return *builder_; }
 
-  /// A model of the configured shape with its external vectors set; parameters are still zero.
-  std::unique_ptr<GalModel<float>> make_model() const;
+  /// A model of the configured shape on `device` with its external vectors set; parameters are still zero.
+  std::unique_ptr<GalModel<float>> make_model(const Device& device) const;
   /// Its starting weights: random, or model.checkpoint's.
-  void initialize(CpuContext& ctx, GalModel<float>& model) const;
+  void initialize(const Device& device, GalModel<float>& model) const;
 
  private:
-  void attach_prefix_model(CpuContext& ctx);
+  void attach_prefix_model(CpuContext& host);
 
   const data::Config config_;
   std::uint64_t seed_;

@@ -88,8 +88,8 @@ void load_parameters(autograd::ParameterStore<T>& store, const data::CheckpointR
                      const LoadRules& rules) {
   const auto source = match_names(store, checkpoint, rules);
   Problems problems;
-  for (const auto& span : store.spans()) {
-    const auto found = source.find(span.name);
+  for (autograd::ParameterId id = 0; id < store.size(); ++id) {
+    const auto found = source.find(store.span(id).name);
     if (found == source.end()) continue;
     const auto values = read_values<T>(checkpoint, found->second);
     const auto bad = std::find_if(values.begin(), values.end(), [](T x) { return !std::isfinite(x); });
@@ -97,7 +97,7 @@ void load_parameters(autograd::ParameterStore<T>& store, const data::CheckpointR
       problems.add(
           fmt::format("{}: element {} is {}, expected a finite number", found->second, bad - values.begin(), *bad));
     }
-    std::copy(values.begin(), values.end(), store.values().data + span.offset);
+    store.write(id, values);
   }
   problems.throw_if_any(checkpoint.name());
 }
@@ -111,10 +111,11 @@ void save_parameters(const std::filesystem::path& file, const autograd::Paramete
     replaced.insert(tensor.name);
     writer.add(tensor.name, tensor.shape, std::span<const float>(tensor.values));
   }
-  std::vector<std::vector<float>> converted;  // must live until write()
+  const auto arena = on_host(store.memory(), store.values());
+  std::vector<std::vector<float>> converted;  // must live until write(), as must `arena`
   for (const auto& span : store.spans()) {
     if (replaced.contains(span.name) || (rules.include && !rules.include(span.name))) continue;
-    const T* values = store.values().data + span.offset;
+    const T* values = arena->data + span.offset;
     if constexpr (sizeof(T) == sizeof(float)) {
       writer.add(span.name, span.shape, std::span<const float>(values, static_cast<std::size_t>(span.size)));
     } else {

@@ -1,5 +1,7 @@
 #include "layers/init.h"
 
+#include <algorithm>
+
 namespace galrec::layers {
 
 PhiloxKey parameter_key(std::uint64_t seed, std::string_view name) {
@@ -12,14 +14,14 @@ template <class T>
 void init_normal(autograd::ParameterStore<T>& store, autograd::ParameterId id, double deviation, std::uint64_t seed) {
   const auto& span = store.span(id);
   PhiloxStream stream(parameter_key(seed, span.name));
-  T* values = store.value(id).data;
-  for (std::int64_t i = 0; i < span.size; ++i) values[i] = static_cast<T>(deviation * stream.normal());
+  store.edit(id, [&](View<T, 2> values) {
+    for (std::int64_t i = 0; i < span.size; ++i) values.data[i] = static_cast<T>(deviation * stream.normal());
+  });
 }
 
 template <class T>
 void init_constant(autograd::ParameterStore<T>& store, autograd::ParameterId id, double value) {
-  T* values = store.value(id).data;
-  for (std::int64_t i = 0; i < store.span(id).size; ++i) values[i] = static_cast<T>(value);
+  store.edit(id, [&](View<T, 2> values) { std::fill_n(values.data, values.size(), static_cast<T>(value)); });
 }
 
 template void init_normal<float>(autograd::ParameterStore<float>&, autograd::ParameterId, double, std::uint64_t);

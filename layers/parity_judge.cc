@@ -85,11 +85,17 @@ ParityReport compare_all(const data::SafetensorsFile& recorded, const ParityRun&
 
 void perturb_parameters(autograd::ParameterStore<double>& store, ParityProbe probe) {
   if (probe == 0) return;
-  for (const auto& span : store.spans()) {
-    PhiloxStream stream(parameter_key(probe, span.name));
-    double* values = store.values().data + span.offset;
-    for (std::int64_t i = 0; i < span.size; ++i) values[i] *= 1.0 + (2.0 * stream.uniform() - 1.0) * 0x1.0p-24;
+  for (autograd::ParameterId id = 0; id < store.size(); ++id) {
+    PhiloxStream stream(parameter_key(probe, store.span(id).name));
+    store.edit(id, [&](View<double, 2> values) {
+      for (std::int64_t i = 0; i < values.size(); ++i) values.data[i] *= 1.0 + (2.0 * stream.uniform() - 1.0) * 0x1.0p-24;
+    });
   }
+}
+
+void require_device(const Device& device, ParityPrecision precision) {
+  if (precision == ParityPrecision::kDouble && device.kind() != DeviceKind::kCpu)
+    throw UsageError("--precision double: only --device cpu computes in double");
 }
 
 ParityReport judge_parity(const data::SafetensorsFile& recorded, const ParityRun& ours,

@@ -15,6 +15,7 @@
 
 #include "autograd/parameter_store.h"
 #include "data/safetensors.h"
+#include "kernels/common/context.h"
 #include "layers/parity_report.h"
 
 namespace galrec::layers {
@@ -40,6 +41,9 @@ void perturb_parameters(autograd::ParameterStore<double>& store, ParityProbe pro
 inline void perturb_parameters(autograd::ParameterStore<float>&, ParityProbe probe) {
   GALREC_CHECK(probe == 0, "half an ulp of fp32 cannot be added in fp32");
 }
+
+/// UsageError for double, the oracle's precision, on another device than the CPU.
+void require_device(const Device& device, ParityPrecision precision);
 
 /// Compares every recorded tensor; `exact` runs the same in double with the weights of a probe and is called only if
 /// some tensor misses its plain tolerance. Names that begin with "grad" are gradients. DataError naming a recorded

@@ -25,7 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Options {
-  std::string data, preset = "mini", tokenizer, precision = "fp32", dump;
+  std::string data, preset = "mini", tokenizer, precision = "fp32", device = "cpu", dump;
   std::int64_t samples = 64, micro_batch = 16, steps = 5, epochs = 5;
   std::vector<std::string> overrides;
 };
@@ -43,11 +43,18 @@ double median(std::vector<double> values) {
 }
 
 // FLOP/s of a large product on the library: the ceiling that a step is measured against.
-double gemm_peak(CpuContext& ctx) {
+double gemm_peak(const Device& device) {
   constexpr std::int64_t n = 1536;
-  Buffer<float> a(n * n, 0.5f), b(n * n, 0.25f), c(n * n);
+  const std::vector<float> ones(static_cast<std::size_t>(n * n), 1.0f);
+  MemoryResource& memory = memory_of(device);
+  const Buffer<float> a(std::span<const float>(ones), memory), b(std::span<const float>(ones), memory), c(n * n, memory);
   std::vector<double> times;
-  for (int i = 0; i < 7; ++i) times.push_back(seconds([&] { gemm(ctx, c.view(n, n), a.view(n, n), b.view(n, n), {.b = Transpose::kYes}); }));
+  for (int i = 0; i < 7; ++i) {
+    times.push_back(seconds([&] {
+      dispatch<float>(device, [&](auto& ctx) { gemm<float>(ctx, c.view(n, n), a.view(n, n), b.view(n, n), {.b = Transpose::kYes}); });
+      synchronize<float>(device);
+    }));
+  }
   return 2.0 * n * n * n / *std::min_element(times.begin(), times.end());
 }
 
@@ -74,15 +81,16 @@ data::Config step_config(const Options& o) {
 void bench_step(const Options& o, const CommonOptions& common) {
   if (o.samples < 1 || o.steps < 1) throw UsageError("bench step: --samples and --steps must be at least 1");
   const data::Config config = step_config(o);
-  CpuContext ctx(common.threads, precision(config));
+  Contexts contexts(common, o.device, precision(config, o.device));
+  const Device device = contexts.device();
   const fs::path vocabulary = fs::temp_directory_path() / fmt::format("galrec_bench_{}.model", static_cast<long>(getpid()));
-  gal::Session session(ctx, config, gal::find_vocabulary(config, vocabulary));
+  gal::Session session(device, config, gal::find_vocabulary(config, vocabulary));
   fs::remove(vocabulary);
-  const auto model = session.make_model();
-  session.initialize(ctx, *model);
-  gal::GalTask task(ctx, gal::trainer_parts(config, session.split(), session.builder(), session.external(), *model, session.seed()));
+  const auto model = session.make_model(device);
+  session.initialize(device, *model);
+  gal::GalTask task(device, gal::trainer_parts(config, session.split(), session.builder(), session.external(), *model, session.seed()));
   task.begin_epoch(0);
-  if (!o.dump.empty()) dump_step(ctx, session, *model, config, o.samples, o.dump);
+  if (!o.dump.empty()) dump_step(device, session, *model, config, o.samples, o.dump);
 
   const std::int64_t available = task.samples_per_epoch() / o.samples;
   if (available < 1) throw UsageError(fmt::format("--samples {}: the data set has {} samples", o.samples, task.samples_per_epoch()));
@@ -96,10 +104,10 @@ void bench_step(const Options& o, const CommonOptions& common) {
   const auto samples = gal::epoch_samples(session.split(), session.builder().sampler(), session.options().sampling, session.seed(), 0, static_cast<std::int32_t>(config.get_int("train.micro_batch")));
   session.builder().build(batch, std::span(samples).first(static_cast<std::size_t>(o.samples)), gal::HopSet::kAll, 0);
   const gal::StepFlops flops = gal::step_flops(batch, model->options(), session.options());
-  const double t = median(times), peak = gemm_peak(ctx);
-  fmt::print("{} on {}: {} samples ({} tokens in six prompts each on average {:.0f}), {} columns, {} threads, {}\n", o.preset, session.dataset().name, o.samples,
+  const double t = median(times), peak = gemm_peak(device);
+  fmt::print("{} on {}: {} samples ({} tokens in six prompts each on average {:.0f}), {} columns, {}, {}\n", o.preset, session.dataset().name, o.samples,
              batch.num_tokens(), static_cast<double>(batch.num_tokens()) / static_cast<double>(o.samples), model->options().text_rows + model->options().users + model->options().items,
-             ctx.threads(), o.precision);
+             o.device == "cpu" ? fmt::format("{} threads", device.host().threads()) : o.device, o.precision);
   fmt::print("median of {} steps: {:.1f} ms, {:.2f} samples/s\n", o.steps, t * 1e3, static_cast<double>(o.samples) / t);
   fmt::print("floor: {:.1f} GFLOP a step (forward {:.1f}, backward {:.1f}, momentum {:.1f}, head {:.1f}) at the measured {:.0f} GFLOP/s = {:.1f} ms; share {:.0f} %\n",
              flops.total() * 1e-9, flops.forward * 1e-9, flops.backward * 1e-9, flops.momentum * 1e-9, flops.head * 1e-9, peak * 1e-9, flops.total() / peak * 1e3,
@@ -107,19 +115,21 @@ void bench_step(const Options& o, const CommonOptions& common) {
 }
 
 void bench_lightgcn(const Options& o, const CommonOptions& common) {
-  CpuContext ctx(common.threads);
+  Contexts contexts(common, o.device);
+  const Device device = contexts.device();
   data::Config config(gal::pretrain_schema());
   for (const auto& override : o.overrides) config.apply_override(override);
   const data::Dataset dataset = data::Dataset::load(o.data);
   const data::Split split = data::Split::leave_one_out(dataset);
-  gal::LightGcn model(ctx, split, gal::lightgcn_options(config, 1));
+  gal::LightGcn model(device, split, gal::lightgcn_options(config, 1));
   std::vector<double> times;
   double loss = 0;
   for (std::int32_t epoch = 0; epoch <= o.epochs; ++epoch) {
-    const double t = seconds([&] { loss = model.train_epoch(ctx, epoch + 1, [](std::int64_t) {}).loss; });
+    const double t = seconds([&] { loss = model.train_epoch(device, epoch + 1, [](std::int64_t) {}).loss; });
     if (epoch > 0) times.push_back(t);
   }
-  fmt::print("LightGCN on {}: {} samples an epoch, {} threads: median of {} epochs {:.2f} s (loss {:.4f})\n", dataset.name, model.samples_per_epoch(), ctx.threads(),
+  fmt::print("LightGCN on {}: {} samples an epoch, {}: median of {} epochs {:.2f} s (loss {:.4f})\n", dataset.name, model.samples_per_epoch(),
+             o.device == "cpu" ? fmt::format("{} threads", device.host().threads()) : o.device,
              o.epochs, median(times), loss);
 }
 
@@ -137,6 +147,7 @@ void add_bench(CLI::App& app, const CommonOptions& common) {
   step->add_option("--micro-batch", o->micro_batch, "samples per forward pass")->capture_default_str()->check(CLI::PositiveNumber);
   step->add_option("--steps", o->steps, "timed steps")->capture_default_str();
   step->add_option("--precision", o->precision, "fp32 or bf16 matrix products")->capture_default_str();
+  add_device_option(*step, o->device);
   step->add_option("--dump-batch", o->dump, "write batch, weights and losses for bench/peers/hf_gal_step.py");
   step->add_option("key=value", o->overrides, "configuration keys");
   step->footer("Example:\n  galrec bench step --preset mini --data ../shared/data/beauty --tokenizer ../shared/data/tokenizer/spiece.model --samples 64 --dump-batch /tmp/step.safetensors\n"
@@ -145,6 +156,7 @@ void add_bench(CLI::App& app, const CommonOptions& common) {
   auto* lightgcn = c->add_subcommand("lightgcn", "Epochs of LightGCN training");
   lightgcn->add_option("--data", o->data, "data set folder")->required();
   lightgcn->add_option("--epochs", o->epochs, "timed epochs")->capture_default_str()->check(CLI::PositiveNumber);
+  add_device_option(*lightgcn, o->device);
   lightgcn->add_option("key=value", o->overrides, "configuration keys");
   lightgcn->footer("Example:\n  galrec bench lightgcn --data ../shared/data/beauty\n  python3 bench/peers/lightgcn_csr.py ../shared/data/beauty");
   lightgcn->callback([o, &common] { bench_lightgcn(*o, common); });

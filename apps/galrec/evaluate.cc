@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "apps/galrec/commands.h"
+#include "apps/galrec/run_setup.h"
 #include "data/progress.h"
 #include "gal/evaluation/bootstrap.h"
 #include "gal/ranker.h"
@@ -14,7 +15,7 @@ namespace galrec::apps {
 namespace {
 
 struct Options {
-  std::string run, data, mask, compare, ranks;
+  std::string run, data, mask, compare, ranks, device = "cpu";
   std::vector<std::int64_t> ks;
   std::string phase = "both";
   std::int64_t resamples = 0;  // 0: the run's eval.bootstrap
@@ -38,10 +39,10 @@ gal::RankingOptions options_of(const Options& o, const gal::Ranker& ranker) {
   return gal::ranking_options(config);
 }
 
-gal::RankResult rank(CpuContext& ctx, gal::Ranker& ranker, data::Phase phase, const gal::RankingOptions& options, bool quiet) {
+gal::RankResult rank(const Device& device, gal::Ranker& ranker, data::Phase phase, const gal::RankingOptions& options, bool quiet) {
   const auto users = static_cast<std::int64_t>(ranker.split().users_with_target(phase).size());
   data::Progress bar(fmt::format("rank {}", gal::phase_name(phase)), "users", users, {.style = data::choose_progress_style(quiet)});
-  return gal::rank(ctx, ranker, phase, options, [&](std::int64_t done) { bar.update(done); });
+  return gal::rank(device, ranker, phase, options, [&](std::int64_t done) { bar.update(done); });
 }
 
 void print(const gal::RankResult& result, const gal::RankingOptions& options, std::int64_t resamples) {
@@ -61,17 +62,18 @@ void print_comparison(const gal::RankResult& a, const gal::RankResult& b, const 
 }
 
 void evaluate(const Options& o, const CommonOptions& common) {
-  CpuContext ctx(common.threads);
-  const auto ranker = gal::Ranker::open(ctx, o.run, o.data);
-  const auto other = o.compare.empty() ? nullptr : gal::Ranker::open(ctx, o.compare, o.data);
+  Contexts contexts(common, o.device);
+  const Device device = contexts.device();
+  const auto ranker = gal::Ranker::open(device, o.run, o.data);
+  const auto other = o.compare.empty() ? nullptr : gal::Ranker::open(device, o.compare, o.data);
   const auto options = options_of(o, *ranker);
   const std::int64_t resamples = o.resamples > 0 ? o.resamples : ranker->config().get_int("eval.bootstrap");
   for (const auto phase : {data::Phase::kValid, data::Phase::kTest}) {
     if (o.phase != "both" && o.phase != gal::phase_name(phase)) continue;
-    const auto result = rank(ctx, *ranker, phase, options, common.quiet);
+    const auto result = rank(device, *ranker, phase, options, common.quiet);
     print(result, options, resamples);
     if (!o.ranks.empty()) gal::write_ranks(fmt::format("{}_{}.tsv", o.ranks, gal::phase_name(phase)), result);
-    if (other) print_comparison(result, rank(ctx, *other, phase, options, common.quiet), o, options, resamples);
+    if (other) print_comparison(result, rank(device, *other, phase, options, common.quiet), o, options, resamples);
   }
 }
 
@@ -82,6 +84,7 @@ void add_evaluate(CLI::App& app, const CommonOptions& common) {
   auto* c = app.add_subcommand("evaluate", "Rank the whole catalogue for every user: HR@K, NDCG@K, MRR with bootstrap intervals");
   c->add_option("run", o->run, "run folder of pretrain or train, or a trained SASRec in S3-Rec's names (config.json, model.safetensors; with --data)")->required();
   c->add_option("--data", o->data, "data set folder, where it is not where it was");
+  add_device_option(*c, o->device);
   c->add_option("--phase", o->phase, "valid, test or both")->capture_default_str()->check(CLI::IsMember({"valid", "test", "both"}));
   c->add_option("--k", o->ks, "cut-offs, for example --k 5,10,20 (default: the run's eval.k)")->delimiter(',');
   c->add_option("--mask-seen", o->mask, "none, all, all_but_target or s3rec (default: the run's eval.mask_seen)");

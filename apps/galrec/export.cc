@@ -23,18 +23,18 @@ struct Options {
 };
 
 // A T5 whose vocabulary is text, users and items: the external vectors and g become rows of `shared`.
-void export_hugging_face(CpuContext& ctx, const Options& o) {
+void export_hugging_face(const Device& device, const Options& o) {
   data::Config config(gal::train_schema());
   config.load_toml(fs::path(o.run) / "config.toml");
   if (!o.data.empty()) config.set("data.path", o.data, "command line: --data");
-  gal::Session session(ctx, config, fs::path(o.run) / "spiece.model");
-  const auto model = session.make_model();
+  gal::Session session(device, config, fs::path(o.run) / "spiece.model");
+  const auto model = session.make_model(device);
   gal::load_model(data::find_checkpoint(o.run, "best"), *model);
   const auto& options = model->options();
   const std::int64_t vocabulary = static_cast<std::int64_t>(options.text_rows) + options.users + options.items;
   layers::ExtraTensor shared{"shared.weight", {vocabulary, options.t5.d_model}, {}};
   shared.values.resize(static_cast<std::size_t>(vocabulary * options.t5.d_model));
-  model->embedding_table(ctx, view_of(shared.values, vocabulary, options.t5.d_model));
+  model->embedding_table(device, view_of(shared.values, vocabulary, options.t5.d_model));
   layers::T5Config t5 = options.t5;
   t5.vocab_size = vocabulary;
   t5.tied_head = false;
@@ -49,8 +49,8 @@ void export_hugging_face(CpuContext& ctx, const Options& o) {
 }
 
 // Query vectors of all users (before their test item) and item rows, as .npy.
-void export_vectors(CpuContext& ctx, const Options& o) {
-  const auto ranker = gal::Ranker::open(ctx, o.run, o.data);
+void export_vectors(const Device& device, const Options& o) {
+  const auto ranker = gal::Ranker::open(device, o.run, o.data);
   const auto users = ranker->dataset().num_users();
   std::vector<data::UserId> ids(static_cast<std::size_t>(users));
   for (data::UserId u = 0; u < users; ++u) ids[static_cast<std::size_t>(u)] = u;

@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "apps/galrec/commands.h"
+#include "apps/galrec/run_setup.h"
 #include "gal/ranker.h"
 #include "kernels/common/check.h"
 
@@ -14,7 +15,7 @@ namespace galrec::apps {
 namespace {
 
 struct Options {
-  std::string run, data, history;
+  std::string run, data, history, device = "cpu";
   std::int32_t user = 0;
   std::int32_t top_k = 10;
   bool with_seen = false;
@@ -44,8 +45,9 @@ std::string title(const data::Dataset& dataset, data::ItemId i) {
 
 void recommend(const Options& o, const CommonOptions& common) {
   if ((o.user != 0) == !o.history.empty()) throw UsageError("recommend needs either --user or --history");
-  CpuContext ctx(common.threads);
-  const auto ranker = gal::Ranker::open(ctx, o.run, o.data);
+  Contexts contexts(common, o.device);
+  const Device device = contexts.device();
+  const auto ranker = gal::Ranker::open(device, o.run, o.data);
   const auto& dataset = ranker->dataset();
   std::vector<float> query(static_cast<std::size_t>(ranker->dim()));
   std::vector<data::ItemId> history;
@@ -71,7 +73,7 @@ void recommend(const Options& o, const CommonOptions& common) {
   excluded.erase(std::unique(excluded.begin(), excluded.end()), excluded.end());
   fmt::print("recommended:\n");
   int rank = 0;
-  for (const auto& r : gal::recommend(ctx, *ranker, view_of(query), excluded, o.top_k))
+  for (const auto& r : gal::recommend(device, *ranker, view_of(query), excluded, o.top_k))
     fmt::print("{:>4}  {:>8.3f}  item {:>6}  {}\n", ++rank, r.score, r.item + 1, title(dataset, r.item));
 }
 
@@ -85,6 +87,7 @@ void add_recommend(CLI::App& app, const CommonOptions& common) {
   c->add_option("--history", o->history, "item ids from 1, oldest first: \"12,7,99\"");
   c->add_option("--top-k", o->top_k, "how many items")->capture_default_str()->check(CLI::PositiveNumber);
   c->add_option("--data", o->data, "data set folder, where it is not where it was");
+  add_device_option(*c, o->device);
   c->add_flag("--with-seen", o->with_seen, "let items of the history be recommended again");
   c->footer("Examples:\n  galrec recommend runs/quickstart/gal_lightgcn --user 1 --top-k 5\n"
             "  galrec recommend runs/quickstart/gal_lightgcn --history \"12,7,99\"");

@@ -74,7 +74,7 @@ std::vector<std::string> split_names(const std::string& text) {
 
 class Reproduction {
  public:
-  Reproduction(const Options& options, const CommonOptions& common) : o_(options), common_(common), ctx_(common.threads) {}
+  Reproduction(const Options& options, const CommonOptions& common) : o_(options), common_(common), contexts_(common, options.run.device) {}
 
   /// Trains a row unless its result is there; rows it depends on come first.
   void ensure(const Row& row) {
@@ -87,7 +87,6 @@ class Reproduction {
     row.recommender.empty() ? train(row) : pretrain(row);
   }
   fs::path folder(const Row& row) const { return fs::path(o_.run.out) / row.name; }
-  int threads() const { return ctx_.threads(); }
 
  private:
   // Keys of the other kind of run are meant for the other rows.
@@ -115,11 +114,11 @@ class Reproduction {
     const auto seed = static_cast<std::uint64_t>(config.get_int("run.seed"));
     const data::Dataset dataset = data::Dataset::load(require_data(config));
     const data::Split split = gal::make_split(dataset, config);
-    const auto model = gal::make_recommender(ctx_, row.recommender, split, config, seed);
-    ctx_.set_gemm_precision(GemmPrecision::kFull);
-    data::RunFolder run(folder(row), config, run_info(common_, ctx_, seed), data::RunMode::kNewOrResume);
+    const auto model = gal::make_recommender(contexts_.device(), row.recommender, split, config, seed);
+    contexts_.set_gemm_precision(GemmPrecision::kFull);
+    data::RunFolder run(folder(row), config, run_info(common_, contexts_.device(), seed), data::RunMode::kNewOrResume);
     const auto log = data::make_logger(run.log_path(), common_.quiet);
-    gal::pretrain(ctx_, *model, split, gal::pretrain_options(config), run, *log, data::choose_progress_style(common_.quiet));
+    gal::pretrain(contexts_.device(), *model, split, gal::pretrain_options(config), run, *log, data::choose_progress_style(common_.quiet));
   }
 
   void train(const Row& row) {
@@ -132,22 +131,21 @@ class Reproduction {
     apply_known(config, o_.run.overrides);
     if (!row.graph_aware)
       for (const char* key : {"loss.l1", "loss.l2", "loss.l3"}) config.set(key, 0.0, "row " + row.name);
-    ctx_.set_gemm_precision(precision(config));
-    data::RunFolder run(folder(row), config, run_info(common_, ctx_, static_cast<std::uint64_t>(config.get_int("run.seed"))), data::RunMode::kNewOrResume);
+    contexts_.set_gemm_precision(precision(config, o_.run.device));
+    data::RunFolder run(folder(row), config, run_info(common_, contexts_.device(), static_cast<std::uint64_t>(config.get_int("run.seed"))), data::RunMode::kNewOrResume);
     const auto log = data::make_logger(run.log_path(), common_.quiet);
-    const auto result = train_model(ctx_, config, run, *log, data::choose_progress_style(common_.quiet), 0);
+    const auto result = train_model(contexts_.device(), config, run, *log, data::choose_progress_style(common_.quiet), 0);
     if (result.loop.reason != gal::StopReason::kFinished) throw Error(fmt::format("{} was interrupted; the same command goes on from there", row.name));
   }
 
   const Options& o_;
   const CommonOptions& common_;
-  CpuContext ctx_;
+  Contexts contexts_;
 };
 
 void reproduce(const Options& o, const CommonOptions& common) {
   const auto names = split_names(o.rows);
   for (const auto& name : names) find_row(name);
-  require_device(o.run.device);
   Reproduction reproduction(o, common);
   std::vector<TableRow> table;
   for (const auto& name : names) {
@@ -170,7 +168,7 @@ void add_reproduce(CLI::App& app, const CommonOptions& common) {
   c->add_option("--preset", o->preset, "of the language model rows")->capture_default_str();
   c->add_option("--out", o->run.out, "folder for the runs and the table (table.md, table.csv, table.json)")->required();
   c->add_option("--seed", o->run.seed, "sets run.seed of every row")->check(CLI::NonNegativeNumber);
-  c->add_option("--device", o->run.device, "cpu or cuda")->capture_default_str();
+  add_device_option(*c, o->run.device);
   c->add_option("key=value", o->run.overrides, "configuration keys for the rows that know them");
   c->footer("Example:\n  galrec reproduce --dataset datasets/ml-100k --rows lightgcn,gal_lightgcn_without,gal_lightgcn --preset nano --out runs/ml-100k");
   c->callback([o, &common] { reproduce(*o, common); });

@@ -16,26 +16,31 @@ void add_run_options(CLI::App& command, RunArguments& a) {
   command.add_option("--out", a.out, "run folder to write");
   command.add_option("--config", a.config_file, "TOML file with configuration keys");
   command.add_option("--seed", a.seed, "sets run.seed")->check(CLI::NonNegativeNumber);
-  command.add_option("--device", a.device, "cpu or cuda")->capture_default_str();
+  add_device_option(command, a.device);
   command.add_flag("--resume", a.resume, "go on where the run folder stopped, or start it");
   command.add_flag("--dry-run", a.dry_run, "print the resolved configuration and stop");
   command.add_option("key=value", a.overrides, "configuration keys; --dry-run lists them all with their help");
 }
 
-GemmPrecision precision(const data::Config& config) {
+void add_device_option(CLI::App& command, std::string& device) {
+  command.add_option("--device", device, "cpu or cuda")->capture_default_str()->check(CLI::IsMember({"cpu", "cuda"}));
+}
+
+Contexts::Contexts(const CommonOptions& common, const std::string& device, GemmPrecision precision)
+    : host_(common.threads, precision), cuda_(device == "cuda" ? open_cuda(precision) : nullptr) {}
+
+void Contexts::set_gemm_precision(GemmPrecision precision) {
+  host_.set_gemm_precision(precision);
+  if (cuda_ != nullptr) cuda_->set_gemm_precision(precision);
+}
+
+GemmPrecision precision(const data::Config& config, const std::string& device) {
   if (config.get_string("run.precision") == "fp32") return GemmPrecision::kFull;
-  if (!gemm_has_bf16()) fmt::print(stderr, "bf16: this processor has no bf16 products; fp32 is used instead\n");
+  if (device == "cpu" && !gemm_has_bf16()) fmt::print(stderr, "bf16: this processor has no bf16 products; fp32 is used instead\n");
   return GemmPrecision::kBf16;
 }
 
-void require_device(const std::string& device) {
-  if (device == "cpu") return;
-  if (device == "cuda") throw UsageError("--device cuda: this build has no CUDA backend (configured with GALREC_CUDA=OFF)");
-  throw UsageError(fmt::format("--device {}: expected cpu or cuda", device));
-}
-
 void apply(const RunArguments& a, data::Config& config) {
-  require_device(a.device);
   if (!a.config_file.empty()) config.load_toml(a.config_file);
   if (!a.data.empty()) config.set("data.path", a.data, "command line: --data");
   if (a.seed >= 0) config.set("run.seed", a.seed, "command line: --seed");
@@ -49,8 +54,8 @@ std::string require_data(const data::Config& config) {
   return path;
 }
 
-data::RunInfo run_info(const CommonOptions& common, const CpuContext& ctx, std::uint64_t seed) {
-  return {.seed = seed, .commit = GALREC_COMMIT, .command = common.command_line, .threads = ctx.threads()};
+data::RunInfo run_info(const CommonOptions& common, const Device& device, std::uint64_t seed) {
+  return {.seed = seed, .commit = GALREC_COMMIT, .command = common.command_line, .threads = device.host().threads()};
 }
 
 data::RunMode run_mode(const RunArguments& a) { return a.resume ? data::RunMode::kNewOrResume : data::RunMode::kNew; }

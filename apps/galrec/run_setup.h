@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -25,19 +26,32 @@ struct RunArguments {
 /// --data, --out, --config, --seed, --device, --resume, --dry-run and key=value arguments.
 void add_run_options(CLI::App& command, RunArguments& arguments);
 
-/// File, then options, then key=value, over what `config` holds already. UsageError for a device that is not there.
+/// File, then options, then key=value, over what `config` holds already.
 void apply(const RunArguments& arguments, data::Config& config);
 
 /// data.path, or a UsageError that says how to give it.
 std::string require_data(const data::Config& config);
 
-data::RunInfo run_info(const CommonOptions& common, const CpuContext& ctx, std::uint64_t seed);
+data::RunInfo run_info(const CommonOptions& common, const Device& device, std::uint64_t seed);
 data::RunMode run_mode(const RunArguments& arguments);
 
-/// run.precision; says so on stderr where the processor has no bf16 products and full precision is used instead.
-GemmPrecision precision(const data::Config& config);
+/// run.precision; says so on stderr where `device` is a processor without bf16 products and full precision is used instead.
+GemmPrecision precision(const data::Config& config, const std::string& device);
 
-/// UsageError where this build or machine lacks the device, saying what is missing.
-void require_device(const std::string& device);
+/// --device with its choices.
+void add_device_option(CLI::App& command, std::string& device);
+
+/// The contexts that a command computes with: the host's, and beside it the GPU's where --device asks for it.
+class Contexts {
+ public:
+  /// UsageError where this build or machine lacks the device, saying what is missing.
+  Contexts(const CommonOptions& common, const std::string& device, GemmPrecision precision = GemmPrecision::kFull);
+  Device device() { return cuda_ == nullptr ? Device(host_) : Device(*cuda_, host_); }
+  void set_gemm_precision(GemmPrecision precision);
+
+ private:
+  CpuContext host_;
+  std::shared_ptr<CudaContext> cuda_;
+};
 
 }  // namespace galrec::apps

@@ -8,6 +8,8 @@
 #include "data/safetensors_writer.h"
 #include "gal/epoch_samples.h"
 #include "gal/negative_queue.h"
+#include "gal/step_report.h"
+#include "kernels/common/host_view.h"
 
 namespace galrec::apps {
 
@@ -17,18 +19,18 @@ std::span<const float> flat(View<const float, 2> m) { return {m.data, static_cas
 
 }  // namespace
 
-void dump_step(CpuContext& ctx, gal::Session& session, gal::GalModel<float>& model, const data::Config& config, std::int64_t samples,
+void dump_step(const Device& device, gal::Session& session, gal::GalModel<float>& model, const data::Config& config, std::int64_t samples,
                const std::filesystem::path& path) {
   const auto& options = session.options();
   const auto all = gal::epoch_samples(session.split(), session.builder().sampler(), options.sampling, session.seed(), 0,
                                       static_cast<std::int32_t>(config.get_int("train.micro_batch")));
   gal::HopBatch batch;
   session.builder().build(batch, std::span(all).first(static_cast<std::size_t>(samples)), gal::HopSet::kAll, 0);
-  gal::NegativeQueues<float> queues(options.queue.size, model.options().t5.d_model);
+  gal::NegativeQueues<float> queues(options.queue.size, model.options().t5.d_model, memory_of(device));
   queues.fill_random(session.seed());
-  autograd::Tape<float> tape{Device(ctx)};
+  autograd::Tape<float> tape(device);
   tape.reset(autograd::Recording::kOff);
-  const auto result = model.forward(tape, batch, &queues, options.loss, layers::DropoutRates::none());
+  const auto figures = gal::read_figures(device, model.forward(tape, batch, &queues, options.loss, layers::DropoutRates::none()));
 
   const auto& m = model.options();
   const data::IdTokens ids(m.text_rows, m.users, m.items);
@@ -44,19 +46,24 @@ void dump_step(CpuContext& ctx, gal::Session& session, gal::GalModel<float>& mod
   writer.add("target", {n}, std::span<const std::int32_t>(batch.target));
   writer.add("h_user", {m.users, m.user_dim}, flat(session.external().user()));
   writer.add("h_item", {m.items, m.item_dim}, flat(session.external().item()));
+  std::vector<HostView<float, 2>> host;  // what the writer refers to until write()
+  const auto on_the_host = [&](View<const float, 2> m) {
+    host.push_back(on_host(device, m));
+    return flat(*host.back());
+  };
   for (const auto q : {gal::Queue::kU0, gal::Queue::kU2, gal::Queue::kI0, gal::Queue::kI2})
-    writer.add(fmt::format("queue.{}", gal::queue_name(q)), {queues.count(), queues.dim()}, flat(queues.keys(q)));
-  const auto add_ids = [&](const char* name, View<const std::int32_t, 1> v) { writer.add(name, {v.extent(0)}, std::span<const std::int32_t>(v.data, static_cast<std::size_t>(v.extent(0)))); };
-  add_ids("queue_id.u", queues.ids(gal::Queue::kU0));
-  add_ids("queue_id.i", queues.ids(gal::Queue::kI0));
-  auto& store = model.parameters();
+    writer.add(fmt::format("queue.{}", gal::queue_name(q)), {queues.count(), queues.dim()}, on_the_host(queues.keys(q)));
+  writer.add("queue_id.u", {queues.count()}, queues.host_ids(gal::Queue::kU0));
+  writer.add("queue_id.i", {queues.count()}, queues.host_ids(gal::Queue::kI0));
+  const auto& store = model.parameters();
   for (int id = 0; id < store.size(); ++id) {
     const auto& span = store.span(id);
-    writer.add(span.name, span.shape, flat(store.value(id)));
-    if (!span.name.starts_with("decoder.") && span.name != "lm_head.weight") writer.add("momentum." + span.name, span.shape, flat(store.value(id)));
+    const auto values = on_the_host(store.value(id));
+    writer.add(span.name, span.shape, values);
+    if (!span.name.starts_with("decoder.") && span.name != "lm_head.weight") writer.add("momentum." + span.name, span.shape, values);
   }
-  std::vector<float> expected{static_cast<float>(result.l0)};
-  for (double term : result.nce) expected.push_back(static_cast<float>(term));
+  std::vector<float> expected{static_cast<float>(figures.l0)};
+  for (double term : figures.nce) expected.push_back(static_cast<float>(term));
   const char* names[] = {"L0", "L1u", "L1i", "L2u", "L2i", "L3u", "L3i"};
   for (std::size_t t = 0; t < expected.size(); ++t) writer.add(fmt::format("expected.{}", names[t]), {1}, std::span<const float>(expected).subspan(t, 1));
   const nlohmann::json step{{"text_tokens", m.text_rows}, {"users", m.users}, {"items", m.items}, {"tau", options.loss.tau},

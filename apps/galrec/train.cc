@@ -25,10 +25,10 @@ void train(const Options& o, const CommonOptions& common) {
   apply(o.run, config);
   if (o.run.dry_run) return fmt::print("{}", config.to_toml());
   require_data(config);
-  CpuContext ctx(common.threads, precision(config));
-  data::RunFolder run(o.run.out, config, run_info(common, ctx, static_cast<std::uint64_t>(config.get_int("run.seed"))), run_mode(o.run));
+  Contexts contexts(common, o.run.device, precision(config, o.run.device));
+  data::RunFolder run(o.run.out, config, run_info(common, contexts.device(), static_cast<std::uint64_t>(config.get_int("run.seed"))), run_mode(o.run));
   const auto log = data::make_logger(run.log_path(), common.quiet);
-  train_model(ctx, config, run, *log, data::choose_progress_style(common.quiet), o.max_steps);
+  train_model(contexts.device(), config, run, *log, data::choose_progress_style(common.quiet), o.max_steps);
 }
 
 }  // namespace

@@ -19,14 +19,14 @@ void request_stop(int signal) {
 
 }  // namespace
 
-gal::TrainResult train_model(CpuContext& ctx, const data::Config& config, data::RunFolder& run, spdlog::logger& log, data::ProgressStyle style,
+gal::TrainResult train_model(const Device& device, const data::Config& config, data::RunFolder& run, spdlog::logger& log, data::ProgressStyle style,
                              std::int64_t max_steps) {
   const auto vocabulary = gal::find_vocabulary(config, run.path() / "spiece.model");
-  gal::Session session(ctx, config, vocabulary);
-  const auto model = session.make_model();
-  session.initialize(ctx, *model);
+  gal::Session session(device, config, vocabulary);
+  const auto model = session.make_model(device);
+  session.initialize(device, *model);
   const auto parts = gal::trainer_parts(config, session.split(), session.builder(), session.external(), *model, session.seed());
-  gal::Trainer trainer(ctx, parts, run, log, style);
+  gal::Trainer trainer(device, parts, run, log, style);
   log.info("{}: {} users, {} items, {} samples and {} steps an epoch, {} parameters", session.dataset().name, session.dataset().num_users(),
            session.dataset().num_items(), trainer.samples_per_epoch(), trainer.steps_per_epoch(), model->parameters().total());
   std::signal(SIGINT, request_stop);

@@ -12,7 +12,7 @@
 namespace galrec::apps {
 
 /// Trains or resumes in `run`; SIGINT and SIGTERM stop after the step in progress with a checkpoint. max_steps 0: no limit.
-gal::TrainResult train_model(CpuContext& ctx, const data::Config& config, data::RunFolder& run, spdlog::logger& log, data::ProgressStyle style,
+gal::TrainResult train_model(const Device& device, const data::Config& config, data::RunFolder& run, spdlog::logger& log, data::ProgressStyle style,
                              std::int64_t max_steps);
 
 }  // namespace galrec::apps

@@ -18,8 +18,6 @@ struct Saved {
 
 template <class T>
 void run_forward(Tape<T>& tape, Saved<T>& s) {
-  s.cu_q = keep_indices(tape, s.cu_q);
-  s.cu_k = keep_indices(tape, s.cu_k);
   s.lse = tape.arena().template matrix<T>(s.q.rows(), s.options.heads);
   dispatch<T>(tape.device(), [&](auto& ctx) {
     attention_forward<T>(ctx, s.o, s.lse, s.q, s.k, s.v, s.cu_q, s.cu_k, s.table.value(), s.buckets, s.options);

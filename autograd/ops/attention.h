@@ -1,5 +1,5 @@
 #pragma once
-// Multi-head attention over packed sequences (kernels/attention). Offsets are copied; `buckets` must outlive the step.
+// Multi-head attention over packed sequences (kernels/attention). Offsets and bucket indices are of the step (Tape::keep).
 
 #include "autograd/tape.h"
 #include "kernels/attention/attention.h"

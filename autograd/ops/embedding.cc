@@ -20,10 +20,9 @@ void table_gradient(Tape<T>& tape, const Variable<T>& y, const Variable<T>& tabl
 template <class T>
 Variable<T> embedding(Tape<T>& tape, Variable<T> table, View<const std::int32_t, 1> ids) {
   const auto y = tape.output(ids.extent(0), table.cols(), {table});
-  const auto kept = keep_indices(tape, ids);
   dispatch<T>(tape.device(),
-           [&](auto& ctx) { embedding_forward<T>(ctx, y.value(), table.value(), kept, Accumulate::kOverwrite); });
-  tape.record("embedding", y, [&tape, y, table, kept] { table_gradient(tape, y, table, kept); });
+           [&](auto& ctx) { embedding_forward<T>(ctx, y.value(), table.value(), ids, Accumulate::kOverwrite); });
+  tape.record("embedding", y, [&tape, y, table, ids] { table_gradient(tape, y, table, ids); });
   return y;
 }
 
@@ -31,13 +30,12 @@ template <class T>
 Variable<T> add_embedding(Tape<T>& tape, Variable<T> x, Variable<T> table, View<const std::int32_t, 1> ids) {
   GALREC_CHECK(x.rows() == ids.extent(0) && x.cols() == table.cols());
   const auto y = tape.output(x.rows(), x.cols(), {x, table});
-  const auto kept = keep_indices(tape, ids);
   dispatch<T>(tape.device(), [&](auto& ctx) {
     add_scaled<T>(ctx, y.value(), x.value(), 1, Accumulate::kOverwrite);
-    embedding_forward<T>(ctx, y.value(), table.value(), kept, Accumulate::kAdd);
+    embedding_forward<T>(ctx, y.value(), table.value(), ids, Accumulate::kAdd);
   });
-  tape.record("add_embedding", y, [&tape, x, y, table, kept] {
-    table_gradient(tape, y, table, kept);
+  tape.record("add_embedding", y, [&tape, x, y, table, ids] {
+    table_gradient(tape, y, table, ids);
     const auto dy = tape.gradient(y);
     if (tape.hand_over(y, x)) return;
     if (const auto dx = tape.claim(x)) {

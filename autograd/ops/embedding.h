@@ -1,6 +1,6 @@
 #pragma once
 // Look-up of rows by index (kernels/embedding). `table` is any variable: a parameter, or activations of which rows are
-// gathered. Indices are copied.
+// gathered. Indices are of the step (Tape::keep).
 
 #include "autograd/tape.h"
 

@@ -8,12 +8,11 @@ namespace galrec::autograd {
 template <class T>
 Variable<T> segment_mean(Tape<T>& tape, Variable<T> x, View<const std::int32_t, 1> cu) {
   const auto y = tape.output(cu.extent(0) - 1, x.cols(), {x});
-  const auto kept = keep_indices(tape, cu);
-  dispatch<T>(tape.device(), [&](auto& ctx) { segment_mean_forward<T>(ctx, y.value(), x.value(), kept); });
-  tape.record("segment_mean", y, [&tape, x, y, kept] {
+  dispatch<T>(tape.device(), [&](auto& ctx) { segment_mean_forward<T>(ctx, y.value(), x.value(), cu); });
+  tape.record("segment_mean", y, [&tape, x, y, cu] {
     const auto dx = tape.claim(x);
     dispatch<T>(tape.device(),
-             [&](auto& ctx) { segment_mean_backward<T>(ctx, dx.view, tape.gradient(y), kept, dx.accumulate); });
+             [&](auto& ctx) { segment_mean_backward<T>(ctx, dx.view, tape.gradient(y), cu, dx.accumulate); });
   });
   return y;
 }

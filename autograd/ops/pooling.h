@@ -1,5 +1,5 @@
 #pragma once
-// Pooling of packed rows and L2 normalisation (kernels/pooling). Offsets are copied.
+// Pooling of packed rows and L2 normalisation (kernels/pooling). Offsets are of the step.
 
 #include "autograd/tape.h"
 

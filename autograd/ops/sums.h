@@ -25,7 +25,7 @@ Variable<T> scale(Tape<T>& tape, Variable<T> x, double alpha);
 template <class T>
 Variable<T> add(Tape<T>& tape, Variable<T> a, Variable<T> b);
 
-/// The value of a (1,1) variable, on the host.
+/// The value of a (1,1) variable, on the host. Waits for the device: not within a step.
 template <class T>
 double scalar(const Tape<T>& tape, const Variable<T>& x);
 

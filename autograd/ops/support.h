@@ -24,11 +24,10 @@ View<T, 1> as_scalar(View<T, 2> v) {
   return View<T, 1>(v.data, {1});
 }
 
-/// A copy for the step; while nothing is recorded the caller's own memory will do.
+/// Indices as operations get them already last as long as the step (see Tape).
 template <class T>
-View<const std::int32_t, 1> keep_indices(Tape<T>& tape, View<const std::int32_t, 1> indices) {
-  if (!tape.recording()) return indices;
-  return tape.keep(std::span<const std::int32_t>(indices.data, static_cast<std::size_t>(indices.extent(0))));
+View<const std::int32_t, 1> keep_indices(Tape<T>&, View<const std::int32_t, 1> indices) {
+  return indices;
 }
 
 /// Memory for a gradient that nobody wants but a kernel insists on writing.
@@ -64,7 +63,7 @@ View<T, 2> gradient_or_zero(Tape<T>& tape, const Variable<T>& v) {
 /// The gradient of a (1,1) output, as the number that loss kernels take.
 template <class T>
 double read_gradient(const Tape<T>& tape, const Variable<T>& loss) {
-  return dispatch<T>(tape.device(), [&](auto& ctx) { return read_scalar<T>(ctx, tape.gradient(loss)); });
+  return static_cast<double>((*on_host(tape.device(), tape.gradient(loss)))(0, 0));
 }
 
 }  // namespace galrec::autograd

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/common/host_view.h"
 #include "kernels/topk/topk.h"
 
 namespace galrec::gal {
@@ -19,7 +20,7 @@ struct Candidates {
 };
 
 template <class T>
-Candidates<T> make_candidates(const RankedItems<T>& items, std::int32_t num_items, MaskSeen mask) {
+Candidates<T> make_candidates(MemoryResource& memory, const RankedItems<T>& items, std::int32_t num_items, MaskSeen mask) {
   const std::int64_t total = items.rows.rows(), width = items.rows.cols();
   GALREC_CHECK(items.first_item >= 0 && items.first_item + num_items <= total, "items [{}, {}) of {} rows", items.first_item,
                items.first_item + num_items, total);
@@ -32,12 +33,12 @@ Candidates<T> make_candidates(const RankedItems<T>& items, std::int32_t num_item
   }
   out.first = items.first_item;
   out.zero = static_cast<std::int32_t>(total);
-  out.memory = Buffer<T>((total + 1) * width, T(0));
-  for (std::int64_t r = 0; r < total; ++r) std::copy_n(items.rows.row(r), width, out.memory.data() + r * width);
+  out.memory = Buffer<T>::zeros((total + 1) * width, memory);
+  copy_rows<T>(memory, out.memory.view(total, width), items.rows);
   out.rows = out.memory.view(total + 1, width);
   if (!items.bias.empty()) {
-    out.bias_memory = Buffer<T>(total + 1, T(0));
-    std::copy_n(items.bias.data, total, out.bias_memory.data());
+    out.bias_memory = Buffer<T>::zeros(total + 1, memory);
+    memory.copy(out.bias_memory.data(), items.bias.data, static_cast<std::size_t>(total) * sizeof(T));
     out.bias = out.bias_memory.view();
   }
   return out;
@@ -82,11 +83,12 @@ void fill_block(Block& block, const data::Split& split, data::Phase phase, std::
 }  // namespace
 
 template <class T>
-RankResult full_ranking(CpuContext& ctx, const data::Split& split, data::Phase phase, const QueryFn<T>& query,
+RankResult full_ranking(const Device& device, const data::Split& split, data::Phase phase, const QueryFn<T>& query,
                         const RankedItems<T>& items, const RankingOptions& options, const RankingProgress& progress) {
   GALREC_CHECK(options.batch >= 1, "eval.batch {}", options.batch);
   const std::int32_t num_items = split.dataset().num_items();
-  const Candidates<T> candidates = make_candidates(items, num_items, options.mask_seen);
+  MemoryResource& memory = memory_of(device);
+  const Candidates<T> candidates = make_candidates(memory, items, num_items, options.mask_seen);
   const auto& users = split.users_with_target(phase);
   const auto total = static_cast<std::int64_t>(users.size());
   const std::int64_t width = items.rows.cols();
@@ -101,7 +103,9 @@ RankResult full_ranking(CpuContext& ctx, const data::Split& split, data::Phase p
   for (const data::UserId u : users) result.targets.push_back(split.target(u, phase));
 
   const std::int64_t rows = std::min(options.batch, std::max<std::int64_t>(total, 1));
-  const Buffer<T> queries(rows * width), scores(rows);
+  const Buffer<T> queries(rows * width);
+  std::vector<T> score(static_cast<std::size_t>(rows));
+  Arena arena(memory);  // one block's operands
   Block block;
   for (std::int64_t first = 0; first < total; first += rows) {
     const std::int64_t count = std::min(rows, total - first);
@@ -109,20 +113,32 @@ RankResult full_ranking(CpuContext& ctx, const data::Split& split, data::Phase p
     const View<T, 2> states = queries.view(count, width);
     query(chunk, phase, states);
     fill_block(block, split, phase, chunk, candidates, options.mask_seen);
-    const View<std::int32_t, 1> ranks(result.ranks.data() + first, {count}), ties(result.ties.data() + first, {count});
-    const View<T, 1> score = scores.view().slice(0, count);
-    const ExcludedItems excluded{view_of(block.row_ptr), view_of(block.excluded)};
-    target_rank(ctx, ranks, ties, score, states, candidates.rows, candidates.bias, view_of(block.targets), excluded);
+    arena.reset();
+    const auto ranks = arena.vector<std::int32_t>(count), ties = arena.vector<std::int32_t>(count);
+    const auto scores = arena.vector<T>(count);
+    const View<const T, 2> device_states(upload(arena, states.data, count * width).data, {count, width});
+    const auto targets = upload(arena, block.targets);
+    const ExcludedItems excluded{upload(arena, block.row_ptr), upload(arena, block.excluded)};
+    dispatch<T>(device, [&](auto& ctx) {
+      target_rank<T>(ctx, ranks, ties, scores, device_states, candidates.rows, candidates.bias, targets, excluded);
+    });
+    std::int32_t* const rank = result.ranks.data() + first;
+    std::int32_t* const tied = result.ties.data() + first;
+    memory.download(rank, ranks.data, static_cast<std::size_t>(count) * sizeof(std::int32_t));
+    memory.download(tied, ties.data, static_cast<std::size_t>(count) * sizeof(std::int32_t));
+    memory.download(score.data(), scores.data, static_cast<std::size_t>(count) * sizeof(T));
+    synchronize<T>(device);
     for (std::int64_t i = 0; i < count; ++i) {
       if (options.mask_seen == MaskSeen::kAll && block.target_seen[static_cast<std::size_t>(i)]) {
-        ranks[i] = num_items + 1;
-        ties[i] = 0;
+        rank[i] = num_items + 1;
+        tied[i] = 0;
         ++result.masked_targets;
       }
       if (options.mask_seen == MaskSeen::kS3Rec) {  // the seen items compete with a score of 0
         const std::int32_t seen = block.seen[static_cast<std::size_t>(i)];
-        if (score[i] <= T(0)) ranks[i] += seen;
-        if (score[i] == T(0)) ties[i] += seen;
+        const T s = score[static_cast<std::size_t>(i)];
+        if (s <= T(0)) rank[i] += seen;
+        if (s == T(0)) tied[i] += seen;
       }
     }
     if (progress) progress(first + count);
@@ -130,9 +146,9 @@ RankResult full_ranking(CpuContext& ctx, const data::Split& split, data::Phase p
   return result;
 }
 
-template RankResult full_ranking(CpuContext&, const data::Split&, data::Phase, const QueryFn<float>&, const RankedItems<float>&,
+template RankResult full_ranking(const Device&, const data::Split&, data::Phase, const QueryFn<float>&, const RankedItems<float>&,
                                  const RankingOptions&, const RankingProgress&);
-template RankResult full_ranking(CpuContext&, const data::Split&, data::Phase, const QueryFn<double>&, const RankedItems<double>&,
+template RankResult full_ranking(const Device&, const data::Split&, data::Phase, const QueryFn<double>&, const RankedItems<double>&,
                                  const RankingOptions&, const RankingProgress&);
 
 }  // namespace galrec::gal

@@ -11,11 +11,11 @@
 
 namespace galrec::gal {
 
-/// Fills row i of `queries` (n, C) with the state that scores items for users[i] before its target of `phase`.
+/// Fills row i of `queries` (n, C), in host memory, with the state that scores items for users[i] before its target of `phase`.
 template <class T>
 using QueryFn = std::function<void(std::span<const data::UserId> users, data::Phase phase, View<T, 2> queries)>;
 
-/// The scoring side of a model: score(u, i) = query(u) . rows[first_item + i] (+ bias[first_item + i]).
+/// The scoring side of a model: score(u, i) = query(u) . rows[first_item + i] (+ bias[first_item + i]). In device memory.
 template <class T>
 struct RankedItems {
   View<const T, 2> rows;           // (R, C), R >= first_item + num_items
@@ -28,12 +28,12 @@ using RankingProgress = std::function<void(std::int64_t done)>;
 
 /// Ranks the target of `phase` of every user that has one. NumericalError for a score that is NaN.
 template <class T>
-RankResult full_ranking(CpuContext& ctx, const data::Split& split, data::Phase phase, const QueryFn<T>& query,
+RankResult full_ranking(const Device& device, const data::Split& split, data::Phase phase, const QueryFn<T>& query,
                         const RankedItems<T>& items, const RankingOptions& options, const RankingProgress& progress = {});
 
-extern template RankResult full_ranking(CpuContext&, const data::Split&, data::Phase, const QueryFn<float>&,
+extern template RankResult full_ranking(const Device&, const data::Split&, data::Phase, const QueryFn<float>&,
                                         const RankedItems<float>&, const RankingOptions&, const RankingProgress&);
-extern template RankResult full_ranking(CpuContext&, const data::Split&, data::Phase, const QueryFn<double>&,
+extern template RankResult full_ranking(const Device&, const data::Split&, data::Phase, const QueryFn<double>&,
                                         const RankedItems<double>&, const RankingOptions&, const RankingProgress&);
 
 }  // namespace galrec::gal

@@ -10,7 +10,7 @@ namespace galrec::gal {
 
 /// Ranks every user's target of `phase` from its recommendation prompt, without dropout and always with the same
 /// neighbours. `tape` is reset.
-RankResult rank_targets(CpuContext& ctx, autograd::Tape<float>& tape, GalModel<float>& model, BatchBuilder& builder,
+RankResult rank_targets(const Device& device, autograd::Tape<float>& tape, GalModel<float>& model, BatchBuilder& builder,
                         const data::Split& split, data::Phase phase, const RankingOptions& options,
                         const RankingProgress& progress = {});
 

@@ -8,6 +8,8 @@
 #include "autograd/ops/ranking_loss.h"
 #include "autograd/ops/sums.h"
 #include "gal/recommenders/recommender_state.h"
+#include "kernels/common/host_view.h"
+#include "kernels/csr/csr.h"
 #include "kernels/spmm/spmm.h"
 
 namespace galrec::gal {
@@ -37,13 +39,13 @@ LightGcnOptions lightgcn_options(const data::Config& config, std::uint64_t seed)
           .seed = seed};
 }
 
-LightGcn::LightGcn(CpuContext& ctx, const data::Split& split, const LightGcnOptions& options)
+LightGcn::LightGcn(const Device& device, const data::Split& split, const LightGcnOptions& options)
     : split_(&split),
       options_(options),
       users_(split.dataset().num_users()),
       items_(split.dataset().num_items()),
       samples_(split.num_train_interactions()),
-      tape_(Device(ctx)) {
+      tape_(device) {
   std::vector<std::int32_t> src, dst;
   sorted_history_.resize(static_cast<std::size_t>(users_));
   for (data::UserId u = 0; u < users_; ++u) {
@@ -60,19 +62,26 @@ LightGcn::LightGcn(CpuContext& ctx, const data::Split& split, const LightGcnOpti
   }
   if (active_users_.empty()) throw DataError("LightGCN: no user has both a training item and an item to contrast it with");
   const std::int32_t nodes = users_ + items_;
-  graph_ = csr_build(ctx, nodes, nodes, view_of(src), view_of(dst), DuplicateEdges::kMerge);
+  const Csr graph = csr_build(device.host(), nodes, nodes, view_of(src), view_of(dst), DuplicateEdges::kMerge);
   inv_sqrt_.resize(static_cast<std::size_t>(nodes));
   for (std::int32_t n = 0; n < nodes; ++n)
-    inv_sqrt_[static_cast<std::size_t>(n)] = graph_.degree(n) > 0 ? 1.0f / std::sqrt(static_cast<float>(graph_.degree(n))) : 0.0f;
+    inv_sqrt_[static_cast<std::size_t>(n)] = graph.degree(n) > 0 ? 1.0f / std::sqrt(static_cast<float>(graph.degree(n))) : 0.0f;
+  MemoryResource& memory = memory_of(device);
+  row_ptr_ = Buffer<std::int32_t>(std::span<const std::int32_t>(graph.row_ptr), memory);
+  col_idx_ = Buffer<std::int32_t>(std::span<const std::int32_t>(graph.col_idx), memory);
+  device_inv_sqrt_ = Buffer<float>(std::span<const float>(inv_sqrt_), memory);
 
   embedding_ = store_.add("embedding.weight", {nodes, options.dim});
-  store_.allocate();
-  PhiloxStream random({.seed = options.seed, .step = 0, .stream = kInitStream});
-  const auto table = store_.value(embedding_);
-  for (std::int64_t e = 0; e < table.size(); ++e) table.data[e] = static_cast<float>(options.init_std * random.normal());
+  store_.allocate(autograd::Trainable::kYes, memory);
+  store_.edit(embedding_, [&](View<float, 2> table) {
+    PhiloxStream random({.seed = options.seed, .step = 0, .stream = kInitStream});
+    for (std::int64_t e = 0; e < table.size(); ++e) table.data[e] = static_cast<float>(options.init_std * random.normal());
+  });
   optimizer_ = std::make_unique<autograd::AdamW<float>>(store_, autograd::AdamWSettings{});
-  final_ = Buffer<float>(table.size());
+  losses_ = Buffer<float>((samples_ + options.batch - 1) / options.batch, memory);
+  final_ = Buffer<float>(static_cast<std::int64_t>(nodes) * options.dim);
   item_prefix_ = Buffer<float>(static_cast<std::int64_t>(items_) * options.dim);
+  if (!memory.host_accessible()) items_final_ = Buffer<float>(item_prefix_.size(), memory);
 }
 
 void LightGcn::draw(Triples& out, std::int32_t epoch, std::int64_t first, std::int64_t count) const {
@@ -98,14 +107,13 @@ void LightGcn::draw(Triples& out, std::int32_t epoch, std::int64_t first, std::i
   }
 }
 
-double LightGcn::step(const Triples& triples) {
+autograd::Variable<float> LightGcn::step(const Triples& triples) {
   using namespace autograd;
   tape_.reset(Recording::kOn);
   store_.zero_gradients();
   const auto user = tape_.keep(triples.user), positive = tape_.keep(triples.positive), negative = tape_.keep(triples.negative);
   const auto table = tape_.parameter(store_, embedding_);
-  const CsrView graph{view_of(std::as_const(graph_.row_ptr)), view_of(std::as_const(graph_.col_idx))};
-  const auto mean = propagate_mean(tape_, graph, view_of(std::as_const(inv_sqrt_)), table, options_.layers);
+  const auto mean = propagate_mean(tape_, graph(), device_inv_sqrt_.view(), table, options_.layers);
   const auto bpr = ranking_loss(tape_, embedding(tape_, mean, user), embedding(tape_, mean, positive),
                                 embedding(tape_, mean, negative), RankingLossKind::kBpr);
   const double weight = options_.l2 / static_cast<double>(triples.user.size());
@@ -113,45 +121,56 @@ double LightGcn::step(const Triples& triples) {
   const auto loss = weighted_sum(tape_, {{bpr, 1.0}, {penalty(user), weight}, {penalty(positive), weight}, {penalty(negative), weight}});
   tape_.backward(loss);
   store_.finish_gradients();
-  optimizer_->step(tape_.device().cpu(), options_.lr, 1.0, 0.0);
-  return static_cast<double>(bpr.value()(0, 0));
+  optimizer_->step(tape_.device(), options_.lr, 1.0, 0.0);
+  return bpr;
 }
 
-EpochReport LightGcn::train_epoch(CpuContext&, std::int32_t epoch, const std::function<void(std::int64_t)>& progress) {
+EpochReport LightGcn::train_epoch(const Device& device, std::int32_t epoch, const std::function<void(std::int64_t)>& progress) {
   Triples triples;
-  double total = 0;
+  std::int64_t steps = 0;
   for (std::int64_t first = 0; first < samples_; first += options_.batch) {
     const std::int64_t count = std::min<std::int64_t>(options_.batch, samples_ - first);
     draw(triples, epoch, first, count);
-    total += step(triples) * static_cast<double>(count);
+    const auto loss = step(triples);
+    losses_.memory().copy(losses_.data() + steps++, loss.value().data, sizeof(float));
     progress(first + count);
   }
+  const auto losses = on_host(device, losses_.view());
+  synchronize<float>(device);
+  double total = 0;
+  for (std::int64_t s = 0; s < steps; ++s)
+    total += static_cast<double>(losses.view()[s]) * static_cast<double>(std::min<std::int64_t>(options_.batch, samples_ - s * options_.batch));
   return {.loss = total / static_cast<double>(samples_), .samples = samples_};
 }
 
-void LightGcn::finish_epoch(CpuContext& ctx) {
+void LightGcn::finish_epoch(const Device& device) {
   const std::int64_t nodes = users_ + items_, d = options_.dim;
-  const CsrView graph{view_of(std::as_const(graph_.row_ptr)), view_of(std::as_const(graph_.col_idx))};
-  const auto scale = view_of(std::as_const(inv_sqrt_));
-  ScratchScope scratch(ctx.scratch());
-  auto now = scratch->matrix<float>(nodes, d), next = scratch->matrix<float>(nodes, d);
+  const auto scale = device_inv_sqrt_.view();
+  MemoryResource& memory = memory_of(device);
+  Arena arena(memory);
+  auto now = arena.matrix<float>(nodes, d), next = arena.matrix<float>(nodes, d);
+  const auto total = memory.host_accessible() ? final_.view(nodes, d) : arena.matrix<float>(nodes, d);
   const auto table = store_.value(embedding_);
-  std::copy_n(table.data, nodes * d, now.data);
-  std::copy_n(table.data, nodes * d, final_.data());
+  copy_rows<float>(memory, now, table);
+  copy_rows<float>(memory, total, table);
   const float share = 1.0f / static_cast<float>(options_.layers + 1);
   std::fill(item_prefix_.begin(), item_prefix_.end(), 0.0f);
   for (std::int32_t k = 0; k < options_.layers; ++k) {
+    const auto layer = on_host(memory, now.slice_rows(users_, items_));
     for (std::int64_t i = 0; i < items_; ++i) {
       const float factor = share * inv_sqrt_[static_cast<std::size_t>(users_ + i)];
-      for (std::int64_t c = 0; c < d; ++c) item_prefix_[i * d + c] += factor * now(users_ + i, c);
+      for (std::int64_t c = 0; c < d; ++c) item_prefix_[i * d + c] += factor * (*layer)(i, c);
     }
-    spmm(ctx, next, final_.view(nodes, d), graph, now, scale, scale, Accumulate::kOverwrite);
+    dispatch<float>(device, [&](auto& ctx) { spmm<float>(ctx, next, total, graph(), now, scale, scale, Accumulate::kOverwrite); });
     std::swap(now, next);
   }
+  if (!memory.host_accessible()) memory.download(final_.data(), total.data, static_cast<std::size_t>(nodes * d) * sizeof(float));
   for (auto& x : final_) x *= share;
+  if (items_final_.size() > 0)
+    memory.upload(items_final_.data(), final_.data() + users_ * d, static_cast<std::size_t>(items_final_.size()) * sizeof(float));
 }
 
-void LightGcn::queries(CpuContext&, std::span<const data::UserId> users, std::span<const std::span<const data::ItemId>> histories,
+void LightGcn::queries(const Device&, std::span<const data::UserId> users, std::span<const std::span<const data::ItemId>> histories,
                        View<float, 2> out) const {
   const std::int64_t d = options_.dim;
   for (std::size_t n = 0; n < users.size(); ++n) {
@@ -169,13 +188,14 @@ void LightGcn::queries(CpuContext&, std::span<const data::UserId> users, std::sp
 }
 
 RankedItems<float> LightGcn::items() const {
-  return {.rows = View<const float, 2>(final_.data() + static_cast<std::int64_t>(users_) * options_.dim, {items_, options_.dim})};
+  const float* rows = items_final_.size() > 0 ? items_final_.data() : final_.data() + static_cast<std::int64_t>(users_) * options_.dim;
+  return {.rows = View<const float, 2>(rows, {items_, options_.dim})};
 }
 
-EmbeddingTables LightGcn::embeddings(CpuContext& ctx) {
-  finish_epoch(ctx);
+EmbeddingTables LightGcn::embeddings(const Device& device) {
+  finish_epoch(device);
   return {.user = View<const float, 2>(final_.data(), {users_, options_.dim}),
-          .item = items().rows,
+          .item = View<const float, 2>(final_.data() + static_cast<std::int64_t>(users_) * options_.dim, {items_, options_.dim}),
           .item_prefix = View<const float, 2>(item_prefix_.data(), {items_, options_.dim})};
 }
 

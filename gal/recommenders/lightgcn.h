@@ -13,7 +13,7 @@
 #include "autograd/tape.h"
 #include "data/config.h"
 #include "gal/recommenders/recommender.h"
-#include "kernels/csr/csr.h"
+#include "kernels/spmm/spmm.h"
 
 namespace galrec::gal {
 
@@ -33,17 +33,17 @@ LightGcnOptions lightgcn_options(const data::Config& config, std::uint64_t seed)
 class LightGcn final : public Recommender {
  public:
   /// `split` must outlive the model; only its training part becomes edges (repeated interactions are one edge).
-  LightGcn(CpuContext& ctx, const data::Split& split, const LightGcnOptions& options);
+  LightGcn(const Device& device, const data::Split& split, const LightGcnOptions& options);
 
   std::string kind() const override { return "lightgcn"; }
-  EpochReport train_epoch(CpuContext& ctx, std::int32_t epoch, const std::function<void(std::int64_t)>& progress) override;
+  EpochReport train_epoch(const Device& device, std::int32_t epoch, const std::function<void(std::int64_t)>& progress) override;
   std::int64_t samples_per_epoch() const override { return samples_; }
-  void finish_epoch(CpuContext& ctx) override;
+  void finish_epoch(const Device& device) override;
   /// Known users take their propagated vector; unknown ones (user -1) the prefix vector of their history.
-  void queries(CpuContext& ctx, std::span<const data::UserId> users, std::span<const std::span<const data::ItemId>> histories,
+  void queries(const Device& device, std::span<const data::UserId> users, std::span<const std::span<const data::ItemId>> histories,
                View<float, 2> out) const override;
   RankedItems<float> items() const override;
-  EmbeddingTables embeddings(CpuContext& ctx) override;
+  EmbeddingTables embeddings(const Device& device) override;
   void save(const std::filesystem::path& folder) const override;
   void load(const std::filesystem::path& folder) override;
 
@@ -52,7 +52,8 @@ class LightGcn final : public Recommender {
     std::vector<std::int32_t> user, positive, negative;  // node ids: items follow the users
   };
   void draw(Triples& out, std::int32_t epoch, std::int64_t first, std::int64_t count) const;
-  double step(const Triples& triples);
+  autograd::Variable<float> step(const Triples& triples);
+  CsrView graph() const { return {row_ptr_.view(), col_idx_.view()}; }
 
   const data::Split* split_;
   LightGcnOptions options_;
@@ -60,13 +61,16 @@ class LightGcn final : public Recommender {
   std::int64_t samples_ = 0;
   std::vector<data::UserId> active_users_;  // users with a training item and an item to be negative
   std::vector<std::vector<data::ItemId>> sorted_history_;
-  Csr graph_;                     // (U+I, U+I), symmetric
-  std::vector<float> inv_sqrt_;   // degree^-1/2, 0 for isolated nodes
+  Buffer<std::int32_t> row_ptr_, col_idx_;  // (U+I, U+I), symmetric, on the device
+  std::vector<float> inv_sqrt_;             // degree^-1/2, 0 for isolated nodes
+  Buffer<float> device_inv_sqrt_;           // the same on the device
   autograd::ParameterStore<float> store_;
   autograd::ParameterId embedding_;
   std::unique_ptr<autograd::AdamW<float>> optimizer_;
   autograd::Tape<float> tape_;
-  Buffer<float> final_;        // (U+I,d) mean of layers
+  Buffer<float> losses_;       // of the steps of an epoch, on the device
+  Buffer<float> final_;        // (U+I,d) mean of layers, on the host
+  Buffer<float> items_final_;  // (I,d) its item rows on the device, where that is not the host
   Buffer<float> item_prefix_;  // (I,d) 1/(K+1) sum_{k<K} e_i^k deg_i^-1/2
 };
 

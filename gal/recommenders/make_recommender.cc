@@ -4,10 +4,10 @@
 
 namespace galrec::gal {
 
-std::unique_ptr<Recommender> make_recommender(CpuContext& ctx, const std::string& kind, const data::Split& split, const data::Config& config,
+std::unique_ptr<Recommender> make_recommender(const Device& device, const std::string& kind, const data::Split& split, const data::Config& config,
                                               std::uint64_t seed) {
-  if (kind == "lightgcn") return std::make_unique<LightGcn>(ctx, split, lightgcn_options(config, seed));
-  if (kind == "sasrec") return std::make_unique<SasRec>(ctx, split, sasrec_options(config, seed));
+  if (kind == "lightgcn") return std::make_unique<LightGcn>(device, split, lightgcn_options(config, seed));
+  if (kind == "sasrec") return std::make_unique<SasRec>(device, split, sasrec_options(config, seed));
   throw UsageError(fmt::format("unknown recommender '{}': expected lightgcn or sasrec", kind));
 }
 

@@ -47,8 +47,8 @@ void save(const Recommender& model, const Progress& progress, data::RunFolder& r
   });
 }
 
-void write_embeddings(CpuContext& ctx, Recommender& model, const std::filesystem::path& path) {
-  const EmbeddingTables tables = model.embeddings(ctx);
+void write_embeddings(const Device& device, Recommender& model, const std::filesystem::path& path) {
+  const EmbeddingTables tables = model.embeddings(device);
   data::SafetensorsWriter writer;
   const auto add = [&](const char* name, View<const float, 2> m) {
     if (!m.empty()) writer.add(name, {m.rows(), m.cols()}, std::span<const float>(m.data, static_cast<std::size_t>(m.size())));
@@ -76,17 +76,17 @@ PretrainOptions pretrain_options(const data::Config& config) {
           .ranking = ranking_options(config)};
 }
 
-RankResult rank_recommender(CpuContext& ctx, Recommender& model, const data::Split& split, data::Phase phase, const RankingOptions& options) {
+RankResult rank_recommender(const Device& device, Recommender& model, const data::Split& split, data::Phase phase, const RankingOptions& options) {
   std::vector<std::span<const data::ItemId>> histories;
   const QueryFn<float> query = [&](std::span<const data::UserId> users, data::Phase p, View<float, 2> out) {
     histories.clear();
     for (data::UserId u : users) histories.push_back(split.history(u, p));
-    model.queries(ctx, users, histories, out);
+    model.queries(device, users, histories, out);
   };
-  return full_ranking<float>(ctx, split, phase, query, model.items(), options);
+  return full_ranking<float>(device, split, phase, query, model.items(), options);
 }
 
-PretrainResult pretrain(CpuContext& ctx, Recommender& model, const data::Split& split, const PretrainOptions& options, data::RunFolder& run,
+PretrainResult pretrain(const Device& device, Recommender& model, const data::Split& split, const PretrainOptions& options, data::RunFolder& run,
                         spdlog::logger& log, data::ProgressStyle style) {
   Progress progress;
   if (run.has_checkpoint("last")) {
@@ -100,15 +100,15 @@ PretrainResult pretrain(CpuContext& ctx, Recommender& model, const data::Split& 
     const std::int32_t epoch = progress.epoch + 1;
     data::Progress bar(fmt::format("{} epoch {}", model.kind(), epoch), "samples", model.samples_per_epoch(), {.style = style});
     const auto start = std::chrono::steady_clock::now();
-    const EpochReport report = model.train_epoch(ctx, epoch, [&](std::int64_t done) { bar.update(done); });
+    const EpochReport report = model.train_epoch(device, epoch, [&](std::int64_t done) { bar.update(done); });
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     progress.seconds += seconds;
     if (!std::isfinite(report.loss)) throw NumericalError(fmt::format("{}: the loss of epoch {} is {}", model.kind(), epoch, report.loss));
     progress.epoch = epoch;
     ordered_json line{{"step", epoch}, {"epoch", epoch}, {"loss", report.loss}, {"seconds", seconds}};
     if (epoch % options.eval_every == 0 || epoch == options.epochs) {
-      model.finish_epoch(ctx);
-      const auto valid = rank_recommender(ctx, model, split, data::Phase::kValid, options.ranking);
+      model.finish_epoch(device);
+      const auto valid = rank_recommender(device, model, split, data::Phase::kValid, options.ranking);
       const double ndcg = mean_metric({MetricKind::kNdcg, 10}, valid.ranks);
       line["valid"] = valid.to_json(options.ranking.ks);
       ++progress.stale;
@@ -125,11 +125,11 @@ PretrainResult pretrain(CpuContext& ctx, Recommender& model, const data::Split& 
     run.append_metrics(line);
   }
   model.load(data::find_checkpoint(run.path(), "best"));
-  model.finish_epoch(ctx);
+  model.finish_epoch(device);
   PretrainResult result{.best_epoch = progress.best_epoch, .best_valid_ndcg10 = progress.best_ndcg};
-  result.valid = rank_recommender(ctx, model, split, data::Phase::kValid, options.ranking);
-  result.test = rank_recommender(ctx, model, split, data::Phase::kTest, options.ranking);
-  write_embeddings(ctx, model, run.path() / "embeddings.safetensors");
+  result.valid = rank_recommender(device, model, split, data::Phase::kValid, options.ranking);
+  result.test = rank_recommender(device, model, split, data::Phase::kTest, options.ranking);
+  write_embeddings(device, model, run.path() / "embeddings.safetensors");
   write_result(run.path(), {.model = model.kind(), .best_epoch = progress.best_epoch, .epochs = progress.epoch, .train_seconds = progress.seconds},
                result.valid, result.test, options.ranking.ks);
   return result;

@@ -31,15 +31,15 @@ struct PretrainResult {
 };
 
 /// Ranks with the recommender's current vectors.
-RankResult rank_recommender(CpuContext& ctx, Recommender& model, const data::Split& split, data::Phase phase, const RankingOptions& options);
+RankResult rank_recommender(const Device& device, Recommender& model, const data::Split& split, data::Phase phase, const RankingOptions& options);
 
 /// Runs or resumes. The folder gets metrics.jsonl, best/, last/, ranks_{valid,test}.tsv, embeddings.safetensors, result.json.
 /// A finished folder is only evaluated again. NumericalError where the loss is not finite.
-PretrainResult pretrain(CpuContext& ctx, Recommender& model, const data::Split& split, const PretrainOptions& options, data::RunFolder& run,
+PretrainResult pretrain(const Device& device, Recommender& model, const data::Split& split, const PretrainOptions& options, data::RunFolder& run,
                         spdlog::logger& log, data::ProgressStyle style);
 
 /// Builds the model that `config` and `kind` ("lightgcn" or "sasrec") describe, with random weights.
-std::unique_ptr<Recommender> make_recommender(CpuContext& ctx, const std::string& kind, const data::Split& split, const data::Config& config,
+std::unique_ptr<Recommender> make_recommender(const Device& device, const std::string& kind, const data::Split& split, const data::Config& config,
                                               std::uint64_t seed);
 
 }  // namespace galrec::gal

@@ -2,20 +2,18 @@
 
 #include <fmt/ranges.h>
 
-#include <algorithm>
-
 #include "data/safetensors_writer.h"
 
 namespace galrec::gal {
 
 namespace {
 
-using Moments = View<float, 1>;
-
-// One tensor per parameter span, so that the files stay readable when the arena's padding changes.
-void add_spans(data::SafetensorsWriter& writer, const std::string& prefix, const autograd::ParameterStore<float>& store, View<float, 1> arena) {
+// One tensor per parameter span, so that the files stay readable when the arena's padding changes. `arena` must live until the
+// file is written.
+void add_spans(data::SafetensorsWriter& writer, const std::string& prefix, const autograd::ParameterStore<float>& store,
+               const HostView<float, 1>& arena) {
   for (const auto& span : store.spans())
-    writer.add(prefix + span.name, span.shape, std::span<const float>(arena.data + span.offset, static_cast<std::size_t>(span.size)));
+    writer.add(prefix + span.name, span.shape, std::span<const float>(arena->data + span.offset, static_cast<std::size_t>(span.size)));
 }
 
 void read_spans(const data::SafetensorsFile& file, const std::string& prefix, const autograd::ParameterStore<float>& store, View<float, 1> arena) {
@@ -26,7 +24,7 @@ void read_spans(const data::SafetensorsFile& file, const std::string& prefix, co
     if (shape != span.shape)
       throw DataError(fmt::format("{}: tensor {} has shape [{}], expected [{}]", file.name(), name, fmt::join(shape, ", "), fmt::join(span.shape, ", ")));
     const auto values = file.read_f32(name);
-    std::copy(values.begin(), values.end(), arena.data + span.offset);
+    store.memory().upload(arena.data + span.offset, values.data(), values.size() * sizeof(float));
   }
 }
 
@@ -34,12 +32,14 @@ void read_spans(const data::SafetensorsFile& file, const std::string& prefix, co
 
 void save_recommender_state(const std::filesystem::path& folder, const autograd::ParameterStore<float>& store,
                             const autograd::AdamW<float>& optimizer) {
+  const auto on_the_host = [&](View<float, 1> arena) { return on_host(store.memory(), arena); };
+  const auto values = on_the_host(store.values()), m = on_the_host(optimizer.m()), v = on_the_host(optimizer.v());
   data::SafetensorsWriter model;
-  add_spans(model, "", store, store.values());
+  add_spans(model, "", store, values);
   model.write(folder / "model.safetensors");
   data::SafetensorsWriter state;
-  add_spans(state, "m.", store, optimizer.m());
-  add_spans(state, "v.", store, optimizer.v());
+  add_spans(state, "m.", store, m);
+  add_spans(state, "v.", store, v);
   const std::int64_t steps = optimizer.steps();
   state.add("steps", {1}, std::span(&steps, 1));
   state.write(folder / "optimizer.safetensors");

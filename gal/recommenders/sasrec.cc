@@ -51,8 +51,8 @@ SasRecOptions sasrec_options(const data::Config& config, std::uint64_t seed) {
   return o;
 }
 
-SasRec::SasRec(CpuContext& ctx, const data::Split& split, const SasRecOptions& options)
-    : split_(&split), options_(options), tape_(Device(ctx)), query_tape_(Device(ctx)) {
+SasRec::SasRec(const Device& device, const data::Split& split, const SasRecOptions& options)
+    : split_(&split), options_(options), tape_(device), query_tape_(device) {
   const auto& dataset = split.dataset();
   options_.encoder.item_size = dataset.num_items() + 2;  // padding and mask rows, as S3-Rec
   if (options_.encoder.hidden_size % options_.encoder.num_attention_heads != 0)
@@ -67,12 +67,12 @@ SasRec::SasRec(CpuContext& ctx, const data::Split& split, const SasRecOptions& o
     std::sort(sorted.begin(), sorted.end());
   }
   encoder_ = std::make_unique<layers::SasRecEncoder<float>>(store_, options_.encoder);
-  store_.allocate();
+  store_.allocate(autograd::Trainable::kYes, memory_of(device));
   layers::init_sasrec(store_, options_.seed);
   optimizer_ = std::make_unique<autograd::AdamW<float>>(store_, autograd::AdamWSettings{});
 }
 
-std::unique_ptr<SasRec> SasRec::from_s3rec_folder(CpuContext& ctx, const data::Split& split, const std::filesystem::path& folder) {
+std::unique_ptr<SasRec> SasRec::from_s3rec_folder(const Device& device, const data::Split& split, const std::filesystem::path& folder) {
   const auto path = folder / "config.json";
   std::ifstream in(path);
   if (!in) throw DataError(fmt::format("{}: cannot be read", path.string()));
@@ -83,7 +83,7 @@ std::unique_ptr<SasRec> SasRec::from_s3rec_folder(CpuContext& ctx, const data::S
   if (options.encoder.item_size != split.dataset().num_items() + 2)
     throw DataError(fmt::format("{}: item_size is {}, expected {} (the data set's {} items, padding and mask)", path.string(),
                                 options.encoder.item_size, split.dataset().num_items() + 2, split.dataset().num_items()));
-  auto model = std::make_unique<SasRec>(ctx, split, options);
+  auto model = std::make_unique<SasRec>(device, split, options);
   load_recommender_parameters(data::SafetensorsFile::open(folder / "model.safetensors"), model->store_);
   return model;
 }
@@ -116,14 +116,14 @@ void SasRec::build(Batch& batch, std::span<const data::UserId> users, std::int32
   }
 }
 
-double SasRec::step(const Batch& batch, std::int32_t epoch, std::uint32_t step_in_epoch) {
+autograd::Variable<float> SasRec::step(const Batch& batch, std::int32_t epoch, std::uint32_t step_in_epoch) {
   using namespace autograd;
   // One Philox step per optimiser step: epochs are far fewer than 2^12, steps of one than 2^20.
   const auto key_step = static_cast<std::uint32_t>(epoch) << 20 | step_in_epoch;
   tape_.reset(Recording::kOn, {.seed = options_.seed, .step = key_step, .stream = kDropoutStream});
   store_.zero_gradients();
   const auto cu = tape_.keep(batch.cu);
-  const auto positions = layers::left_padded_positions(cu, options_.encoder.max_seq_length);
+  const auto positions = layers::left_padded_positions(view_of(std::as_const(batch.cu)), options_.encoder.max_seq_length);
   const auto states = encoder_->forward(tape_, tape_.keep(batch.ids), tape_.keep(positions), cu, layers::DropoutRates::uniform(options_.dropout));
   const auto table = tape_.parameter(store_, encoder_->item_embeddings_id());
   Variable<float> loss;
@@ -133,33 +133,41 @@ double SasRec::step(const Batch& batch, std::int32_t epoch, std::uint32_t step_i
   } else {
     std::vector<std::int32_t> targets(batch.targets);
     for (auto& t : targets) --t;  // columns are the items alone
-    loss = linear_cross_entropy(tape_, states, table, {}, view_of(std::as_const(targets)), 1.0, {.first = 1, .count = options_.encoder.item_size - 2});
+    loss = linear_cross_entropy(tape_, states, table, {}, tape_.keep(targets), 1.0, {.first = 1, .count = options_.encoder.item_size - 2});
   }
   tape_.backward(loss);
   store_.finish_gradients();
-  optimizer_->step(tape_.device().cpu(), options_.lr);
-  return static_cast<double>(loss.value()(0, 0));
+  optimizer_->step(tape_.device(), options_.lr);
+  return loss;
 }
 
-EpochReport SasRec::train_epoch(CpuContext&, std::int32_t epoch, const std::function<void(std::int64_t)>& progress) {
+EpochReport SasRec::train_epoch(const Device& device, std::int32_t epoch, const std::function<void(std::int64_t)>& progress) {
   std::vector<data::UserId> order(train_users_);
   PhiloxStream random({.seed = options_.seed, .step = static_cast<std::uint32_t>(epoch), .stream = kOrderStream});
   for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
   Batch batch;
-  double total = 0;
-  std::int64_t positions = 0;
-  std::uint32_t steps = 0;
+  std::vector<std::int64_t> positions;  // of each step
+  losses_ = Buffer<float>((samples_per_epoch() + options_.batch - 1) / options_.batch, memory_of(device));
   for (std::size_t first = 0; first < order.size(); first += static_cast<std::size_t>(options_.batch)) {
     const auto count = std::min(order.size() - first, static_cast<std::size_t>(options_.batch));
     build(batch, std::span<const data::UserId>(order).subspan(first, count), epoch);
-    total += step(batch, epoch, steps++) * static_cast<double>(batch.ids.size());
-    positions += static_cast<std::int64_t>(batch.ids.size());
+    const auto loss = step(batch, epoch, static_cast<std::uint32_t>(positions.size()));
+    losses_.memory().copy(losses_.data() + positions.size(), loss.value().data, sizeof(float));
+    positions.push_back(static_cast<std::int64_t>(batch.ids.size()));
     progress(static_cast<std::int64_t>(first + count));
   }
-  return {.loss = positions > 0 ? total / static_cast<double>(positions) : 0.0, .samples = samples_per_epoch()};
+  const auto losses = on_host(device, losses_.view());
+  synchronize<float>(device);
+  double total = 0;
+  std::int64_t all = 0;
+  for (std::size_t s = 0; s < positions.size(); ++s) {
+    total += static_cast<double>(losses.view()[static_cast<std::int64_t>(s)]) * static_cast<double>(positions[s]);
+    all += positions[s];
+  }
+  return {.loss = all > 0 ? total / static_cast<double>(all) : 0.0, .samples = samples_per_epoch()};
 }
 
-void SasRec::queries(CpuContext&, std::span<const data::UserId>, std::span<const std::span<const data::ItemId>> histories,
+void SasRec::queries(const Device&, std::span<const data::UserId>, std::span<const std::span<const data::ItemId>> histories,
                      View<float, 2> out) const {
   using namespace autograd;
   const auto longest = static_cast<std::size_t>(options_.encoder.max_seq_length);
@@ -172,16 +180,21 @@ void SasRec::queries(CpuContext&, std::span<const data::UserId>, std::span<const
       cu.push_back(static_cast<std::int32_t>(ids.size()));
     }
     query_tape_.reset(Recording::kOff);
-    View<float, 2> states;
+    std::vector<std::int32_t> last;  // rows of the states after each history that is not empty
+    for (std::size_t n = 0; n < block.size(); ++n)
+      if (cu[n] < cu[n + 1]) last.push_back(cu[n + 1] - 1);
+    Variable<float> states;
     if (!ids.empty()) {
-      const auto offsets = query_tape_.keep(cu);
-      const auto positions = layers::left_padded_positions(offsets, options_.encoder.max_seq_length);
-      states = encoder_->forward(query_tape_, query_tape_.keep(ids), query_tape_.keep(positions), offsets, layers::DropoutRates::none()).value();
+      const auto positions = layers::left_padded_positions(view_of(std::as_const(cu)), options_.encoder.max_seq_length);
+      states = encoder_->forward(query_tape_, query_tape_.keep(ids), query_tape_.keep(positions), query_tape_.keep(cu), layers::DropoutRates::none());
+      states = embedding(query_tape_, states, query_tape_.keep(last));
     }
+    const auto rows = on_host(query_tape_.device(), states.value());
+    std::int64_t next = 0;
     for (std::size_t n = 0; n < block.size(); ++n) {
       float* row = out.row(static_cast<std::int64_t>(first + n));
       if (cu[n] == cu[n + 1]) std::fill_n(row, out.cols(), 0.0f);
-      else std::copy_n(states.row(cu[n + 1] - 1), out.cols(), row);
+      else std::copy_n(rows->row(next++), out.cols(), row);
     }
   }
 }
@@ -190,16 +203,16 @@ RankedItems<float> SasRec::items() const {
   return {.rows = View<const float, 2>(store_.value(encoder_->item_embeddings_id())), .first_item = 1};
 }
 
-EmbeddingTables SasRec::embeddings(CpuContext& ctx) {
+EmbeddingTables SasRec::embeddings(const Device& device) {
   const std::int64_t users = split_->dataset().num_users(), d = options_.encoder.hidden_size;
   std::vector<data::UserId> ids(static_cast<std::size_t>(users));
   std::iota(ids.begin(), ids.end(), 0);
   std::vector<std::span<const data::ItemId>> histories;
   for (data::UserId u : ids) histories.push_back(split_->train(u));
   user_vectors_ = Buffer<float>(users * d);
-  queries(ctx, ids, histories, user_vectors_.view(users, d));
-  const auto items = store_.value(encoder_->item_embeddings_id());
-  return {.user = user_vectors_.view(users, d), .item = items.slice_rows(1, split_->dataset().num_items())};
+  queries(device, ids, histories, user_vectors_.view(users, d));
+  item_vectors_ = store_.read(encoder_->item_embeddings_id());
+  return {.user = user_vectors_.view(users, d), .item = item_vectors_->view().slice_rows(1, split_->dataset().num_items())};
 }
 
 void SasRec::save(const std::filesystem::path& folder) const { save_recommender_state(folder, store_, *optimizer_); }

@@ -4,6 +4,7 @@
 // Sequences are packed: no padding token is ever computed.
 
 #include <memory>
+#include <optional>
 
 #include "autograd/optimizer.h"
 #include "autograd/parameter_store.h"
@@ -11,6 +12,7 @@
 #include "data/config.h"
 #include "data/safetensors.h"
 #include "gal/recommenders/recommender.h"
+#include "kernels/common/host_view.h"
 #include "layers/transformer/sasrec_encoder.h"
 
 namespace galrec::gal {
@@ -32,21 +34,21 @@ SasRecOptions sasrec_options(const data::Config& config, std::uint64_t seed);
 class SasRec final : public Recommender {
  public:
   /// `split` must outlive the model.
-  SasRec(CpuContext& ctx, const data::Split& split, const SasRecOptions& options);
+  SasRec(const Device& device, const data::Split& split, const SasRecOptions& options);
   /// A trained model in S3-Rec's parameter names: config.json and model.safetensors. DataError where it does not fit the
   /// data set.
-  static std::unique_ptr<SasRec> from_s3rec_folder(CpuContext& ctx, const data::Split& split, const std::filesystem::path& folder);
+  static std::unique_ptr<SasRec> from_s3rec_folder(const Device& device, const data::Split& split, const std::filesystem::path& folder);
 
   std::string kind() const override { return "sasrec"; }
-  EpochReport train_epoch(CpuContext& ctx, std::int32_t epoch, const std::function<void(std::int64_t)>& progress) override;
+  EpochReport train_epoch(const Device& device, std::int32_t epoch, const std::function<void(std::int64_t)>& progress) override;
   std::int64_t samples_per_epoch() const override { return static_cast<std::int64_t>(train_users_.size()); }
-  void finish_epoch(CpuContext&) override {}
+  void finish_epoch(const Device&) override {}
   /// The last state after each history's most recent max_seq_length items; zeros for an empty history.
-  void queries(CpuContext& ctx, std::span<const data::UserId> users, std::span<const std::span<const data::ItemId>> histories,
+  void queries(const Device& device, std::span<const data::UserId> users, std::span<const std::span<const data::ItemId>> histories,
                View<float, 2> out) const override;
   RankedItems<float> items() const override;
   /// Users: the last state after their training items.
-  EmbeddingTables embeddings(CpuContext& ctx) override;
+  EmbeddingTables embeddings(const Device& device) override;
   void save(const std::filesystem::path& folder) const override;
   void load(const std::filesystem::path& folder) override;
 
@@ -55,7 +57,7 @@ class SasRec final : public Recommender {
     std::vector<std::int32_t> ids, cu, targets, negatives;  // rows of the item table
   };
   void build(Batch& batch, std::span<const data::UserId> users, std::int32_t epoch) const;
-  double step(const Batch& batch, std::int32_t epoch, std::uint32_t step_in_epoch);
+  autograd::Variable<float> step(const Batch& batch, std::int32_t epoch, std::uint32_t step_in_epoch);
 
   const data::Split* split_;
   SasRecOptions options_;
@@ -66,7 +68,9 @@ class SasRec final : public Recommender {
   std::unique_ptr<autograd::AdamW<float>> optimizer_;
   autograd::Tape<float> tape_;
   mutable autograd::Tape<float> query_tape_;
-  Buffer<float> user_vectors_;
+  Buffer<float> losses_;        // of the steps of an epoch, on the device
+  Buffer<float> user_vectors_;  // on the host
+  std::optional<HostView<float, 2>> item_vectors_;
 };
 
 }  // namespace galrec::gal

@@ -37,7 +37,7 @@ void read_arena(const data::CheckpointReader& reader, const Arena& arena, std::s
       throw DataError(fmt::format("{}: tensor {} has the shape {}, expected {}", reader.name(), name, data::shape_text(info.shape),
                                   data::shape_text(span.shape)));
     const auto values = reader.read_f32(name);
-    std::copy(values.begin(), values.end(), arena.values.data + span.offset);
+    arena.store.memory().upload(arena.values.data + span.offset, values.data(), values.size() * sizeof(float));
     known.insert(name);
   }
 }
@@ -48,10 +48,13 @@ void save_tensors(const std::filesystem::path& folder, const TrainedTensors& ten
   layers::save_parameters(folder / kModel, tensors.model.parameters());
   data::write_file(folder / kConfig, tensors.model.options().t5.to_json_text());
   data::SafetensorsWriter writer;
-  for (const Arena& arena : arenas_of(tensors))
+  std::vector<HostView<float, 1>> values;  // must live until write()
+  for (const Arena& arena : arenas_of(tensors)) {
+    values.push_back(on_host(arena.store.memory(), arena.values));
+    const float* first = values.back()->data;
     for (const auto& span : arena.store.spans())
-      writer.add(arena.prefix + span.name, span.shape,
-                 std::span<const float>(arena.values.data + span.offset, static_cast<std::size_t>(span.size)));
+      writer.add(arena.prefix + span.name, span.shape, std::span<const float>(first + span.offset, static_cast<std::size_t>(span.size)));
+  }
   const std::int64_t steps = tensors.optimizer.steps();
   writer.add(kSteps, {1}, std::span<const std::int64_t>(&steps, 1));
   if (tensors.queues != nullptr) tensors.queues->add_to(writer);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "gal/epoch_samples.h"
 #include "gal/evaluation/model_ranking.h"
@@ -37,17 +38,18 @@ std::span<const float> flat(View<const float, 2> m) { return {m.data, static_cas
 
 }  // namespace
 
-GalTask::GalTask(CpuContext& ctx, const TrainerParts& parts)
-    : ctx_(ctx),
+GalTask::GalTask(const Device& device, const TrainerParts& parts)
+    : device_(device),
       parts_(parts),
       hops_(parts.gal.loss.contrastive() ? HopSet::kAll : HopSet::kRecommendOnly),
       samples_per_epoch_(epoch_size(parts.split, parts.gal.sampling.unit)),
       schedule_(make_schedule(parts.train, samples_per_epoch_)),
       optimizer_(parts.model.parameters(), parts.train.adamw),
-      tape_(Device(ctx)),
-      key_tape_(Device(ctx)) {
+      tape_(device),
+      key_tape_(device),
+      report_(device) {
   if (parts_.gal.loss.contrastive()) {
-    queues_ = std::make_unique<NegativeQueues<float>>(parts_.gal.queue.size, parts_.model.options().t5.d_model);
+    queues_ = std::make_unique<NegativeQueues<float>>(parts_.gal.queue.size, parts_.model.options().t5.d_model, memory_of(device));
     if (parts_.gal.queue.start == QueueStart::kRandom) queues_->fill_random(parts_.seed);
   }
   if (parts_.gal.needs_momentum_keys()) {
@@ -73,7 +75,7 @@ Keys<float> GalTask::momentum_keys(autograd::Tape<float>& tape, std::uint32_t dr
   return momentum_->encode(tape, batch_, parts_.train.dropout, parts_.gal.loss.similarity);
 }
 
-void GalTask::micro_batch(const StepPlan& plan, std::int64_t first, std::int64_t count, bool statistics, Averages& means) {
+void GalTask::micro_batch(const StepPlan& plan, std::int64_t first, std::int64_t count, bool statistics) {
   const auto samples = std::span(samples_).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
   parts_.builder.build(batch_, samples, hops_, static_cast<std::uint32_t>(plan.epoch));
   const std::int64_t per_step = (parts_.train.batch + parts_.train.micro_batch - 1) / parts_.train.micro_batch;
@@ -85,58 +87,67 @@ void GalTask::micro_batch(const StepPlan& plan, std::int64_t first, std::int64_t
   tape_.reset(autograd::Recording::kOn, {.seed = parts_.seed ^ kDropoutSeed, .step = draw, .stream = 0});
   const StepResult<float> result =
       parts_.model.forward(tape_, batch_, queues_.get(), parts_.gal.loss, parts_.train.dropout, keys_first ? &keys : nullptr);
-  require_finite(result, plan, first);
   // A mean over the micro-batch becomes this micro-batch's part of the mean over the optimiser's batch.
   tape_.backward(result.loss, static_cast<double>(count) / static_cast<double>(plan.count));
-  add_figures(result, count, means);
+  report_.add(result);
   if (!queues_) return;
-
-  if (statistics) {
-    const HopStatistics s = hop_statistics(result, *queues_, batch_, parts_.builder.sampler());
-    Figures figures;
-    for (int t = 0; t < kTerms; ++t)
-      figures.emplace_back(fmt::format("alignment_{}", term_name(static_cast<Term>(t))), s.alignment[static_cast<std::size_t>(t)]);
-    for (const auto hop : data::kAllHops)
-      figures.emplace_back(fmt::format("uniformity_{}", data::hop_name(hop)), s.uniformity[static_cast<std::size_t>(hop)]);
-    figures.insert(figures.end(), {{"queue_fill", s.queue_fill},
-                                   {"queue_age", s.queue_age},
-                                   {"own_id_rate", s.own_id_rate},
-                                   {"user_neighbour_rate", s.user_neighbour_rate},
-                                   {"item_neighbour_rate", s.item_neighbour_rate}});
-    means.add(figures, count);
-  }
+  if (statistics) statistics_ = statistics_of(result);
   // Only now: backward reads the queues as forward found them.
   if (parts_.gal.queue.encoder == QueueEncoder::kQuery) keys = result.query_keys;
   else if (!keys_first) keys = momentum_keys(tape_, draw);
   queues_->push(keys, batch_.user, batch_.item);
 }
 
-void GalTask::add_figures(const StepResult<float>& result, std::int64_t count, Averages& means) const {
-  Figures figures{{"loss", static_cast<double>(result.loss.value()(0, 0))}, {"L0", result.l0}};
+// Looks at embeddings and queue on the host, in the few steps that ask for it: these do wait for the device.
+Figures GalTask::statistics_of(const StepResult<float>& result) const {
+  const auto embeddings = on_host(device_, result.embeddings);
+  const HopStatistics s = hop_statistics(*embeddings, *queues_, batch_, parts_.builder.sampler());
+  Figures figures;
+  for (int t = 0; t < kTerms; ++t)
+    figures.emplace_back(fmt::format("alignment_{}", term_name(static_cast<Term>(t))), s.alignment[static_cast<std::size_t>(t)]);
+  for (const auto hop : data::kAllHops)
+    figures.emplace_back(fmt::format("uniformity_{}", data::hop_name(hop)), s.uniformity[static_cast<std::size_t>(hop)]);
+  figures.insert(figures.end(), {{"queue_fill", s.queue_fill},
+                                 {"queue_age", s.queue_age},
+                                 {"own_id_rate", s.own_id_rate},
+                                 {"user_neighbour_rate", s.user_neighbour_rate},
+                                 {"item_neighbour_rate", s.item_neighbour_rate}});
+  return figures;
+}
+
+Figures GalTask::figures_of(const StepFigures& pass) const {
+  Figures figures{{"loss", pass.loss}, {"L0", pass.l0}};
   if (queues_) {
     const auto add = [&](const char* prefix, const std::array<double, kTerms>& values) {
       for (int t = 0; t < kTerms; ++t)
         figures.emplace_back(prefix + std::string(term_name(static_cast<Term>(t))), values[static_cast<std::size_t>(t)]);
     };
-    add("", result.nce);
-    add("accuracy_", result.accuracy);
-    add("saturation_", result.saturation);
+    add("", pass.nce);
+    add("accuracy_", pass.accuracy);
+    add("saturation_", pass.saturation);
   }
-  means.add(figures, count);
+  return figures;
 }
 
-void GalTask::require_finite(const StepResult<float>& result, const StepPlan& plan, std::int64_t first) const {
-  const double loss = result.loss.value()(0, 0);
-  if (std::isfinite(loss)) return;
+void GalTask::require_finite(const StepFigures& pass, const StepPlan& plan, std::int64_t first) const {
+  if (std::isfinite(pass.loss)) return;
   std::string terms;
-  if (!std::isfinite(result.l0)) terms += fmt::format(" L0 = {}", result.l0);
+  if (!std::isfinite(pass.l0)) terms += fmt::format(" L0 = {}", pass.l0);
   for (int t = 0; t < kTerms; ++t) {
-    const double value = result.nce[static_cast<std::size_t>(t)];
+    const double value = pass.nce[static_cast<std::size_t>(t)];
     if (!std::isfinite(value)) terms += fmt::format(" {} = {}", term_name(static_cast<Term>(t)), value);
   }
   throw NumericalError(fmt::format("step {} (epoch {}, samples {} and on): the loss is {};{} not finite; the last checkpoint is intact. "
                                    "A lower train.lr or a train.clip may help",
-                                   plan.step + 1, plan.epoch + 1, first, loss, terms.empty() ? " their weighted sum is" : terms + " is"));
+                                   plan.step + 1, plan.epoch + 1, first, pass.loss, terms.empty() ? " their weighted sum is" : terms + " is"));
+}
+
+void GalTask::require_finite_losses(const StepPlan& plan) const {
+  std::int64_t first = plan.first;
+  for (const StepFigures& pass : report_.read()) {
+    require_finite(pass, plan, first);
+    first += parts_.train.micro_batch;
+  }
 }
 
 void GalTask::fail_gradient(const StepPlan& plan, double norm) const {
@@ -145,8 +156,8 @@ void GalTask::fail_gradient(const StepPlan& plan, double norm) const {
   const auto& store = parts_.model.parameters();
   for (int id = 0; id < store.size(); ++id) {
     const auto& span = store.span(id);
-    const auto gradient = store.gradients().slice(span.offset, span.size);
-    const bool finite = std::all_of(gradient.data, gradient.data + span.size, [](float g) { return std::isfinite(g); });
+    const auto gradient = store.read_gradient(id);
+    const bool finite = std::all_of(gradient->data, gradient->data + span.size, [](float g) { return std::isfinite(g); });
     if (!finite && ++count <= 5) names += fmt::format("{}{}", names.empty() ? "" : ", ", span.name);
   }
   throw NumericalError(fmt::format("step {} (epoch {}): the gradient's norm is {}; not finite in {} parameters: {}", plan.step + 1,
@@ -157,23 +168,39 @@ Figures GalTask::step(const StepPlan& plan) {
   auto& store = parts_.model.parameters();
   const bool statistics = queues_ && parts_.train.statistics_every > 0 && plan.step % parts_.train.statistics_every == 0;
   store.zero_gradients();
-  Averages means;
-  for (std::int64_t done = 0; done < plan.count;) {
+  report_.clear();
+  statistics_.clear();
+  for (std::int64_t done = 0; done < plan.count; done += parts_.train.micro_batch) {
     const std::int64_t count = std::min(parts_.train.micro_batch, plan.count - done);
-    micro_batch(plan, plan.first + done, count, statistics && done + count == plan.count, means);
-    done += count;
+    micro_batch(plan, plan.first + done, count, statistics && done + count == plan.count);
   }
-  store.finish_gradients();
-  const double norm = optimizer_.gradient_norm(ctx_);
-  if (!std::isfinite(norm)) fail_gradient(plan, norm);
   const double lr = schedule_.at(plan.step);
-  optimizer_.step(ctx_, lr, autograd::clip_scale(norm, parts_.train.clip), parts_.gal.queue.momentum);
+  // Everything up to here and the update are queued before anybody waits. A limit that nothing reaches measures the norm, and
+  // keeps gradients that are not finite from the parameters, all the same.
+  const double max_norm = parts_.train.clip > 0 ? parts_.train.clip : std::numeric_limits<double>::max();
+  try {
+    optimizer_.step(device_, {.lr = lr, .max_norm = max_norm, .momentum = parts_.gal.queue.momentum});
+    synchronize<float>(device_);
+  } catch (const NumericalError&) {
+    require_finite_losses(plan);
+    fail_gradient(plan, optimizer_.measured_norm());
+  }
+  const double norm = optimizer_.measured_norm();
+  require_finite_losses(plan);
+  Averages means;
+  std::int64_t done = 0;
+  for (const StepFigures& pass : report_.read()) {
+    const std::int64_t count = std::min(parts_.train.micro_batch, plan.count - done);
+    means.add(figures_of(pass), count);
+    done += count;
+    if (done == plan.count && !statistics_.empty()) means.add(statistics_, count);
+  }
   means.add({{"grad_norm", norm}, {"lr", lr}}, plan.count);
   return means.means();
 }
 
 Validation GalTask::validate() {
-  const RankResult result = rank_targets(ctx_, tape_, parts_.model, parts_.builder, parts_.split, data::Phase::kValid, parts_.ranking);
+  const RankResult result = rank_targets(device_, tape_, parts_.model, parts_.builder, parts_.split, data::Phase::kValid, parts_.ranking);
   return {.score = mean_metric(parts_.train.metric, result.ranks), .figures = result.to_json(parts_.ranking.ks)};
 }
 

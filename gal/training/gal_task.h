@@ -15,6 +15,7 @@
 #include "gal/momentum_encoder.h"
 #include "gal/negative_queue.h"
 #include "gal/options.h"
+#include "gal/step_report.h"
 #include "gal/training/checkpoint.h"
 #include "gal/training/schedule.h"
 #include "gal/training/train_options.h"
@@ -36,7 +37,7 @@ struct TrainerParts {
 
 class GalTask : public TrainingTask {
  public:
-  GalTask(CpuContext& ctx, const TrainerParts& parts);
+  GalTask(const Device& device, const TrainerParts& parts);
 
   std::int64_t samples_per_epoch() const override { return samples_per_epoch_; }
   void begin_epoch(std::int64_t epoch) override;
@@ -48,14 +49,16 @@ class GalTask : public TrainingTask {
 
  private:
   nlohmann::ordered_json make_identity() const;
-  void micro_batch(const StepPlan& plan, std::int64_t first, std::int64_t count, bool statistics, Averages& means);
-  void add_figures(const StepResult<float>& result, std::int64_t count, Averages& means) const;
-  void require_finite(const StepResult<float>& result, const StepPlan& plan, std::int64_t first) const;
+  void micro_batch(const StepPlan& plan, std::int64_t first, std::int64_t count, bool statistics);
+  Figures statistics_of(const StepResult<float>& result) const;
+  Figures figures_of(const StepFigures& pass) const;
+  void require_finite(const StepFigures& pass, const StepPlan& plan, std::int64_t first) const;
+  void require_finite_losses(const StepPlan& plan) const;
   [[noreturn]] void fail_gradient(const StepPlan& plan, double norm) const;
   Keys<float> momentum_keys(autograd::Tape<float>& tape, std::uint32_t draw);
   TrainedTensors tensors() const;
 
-  CpuContext& ctx_;
+  Device device_;
   TrainerParts parts_;
   HopSet hops_;
   std::int64_t samples_per_epoch_;
@@ -65,6 +68,8 @@ class GalTask : public TrainingTask {
   std::unique_ptr<NegativeQueues<float>> queues_;     // null without graph-aware losses
   autograd::Tape<float> tape_;
   autograd::Tape<float> key_tape_;                    // only where keys must live beside the step's own tape
+  StepReport<float> report_;                          // of the micro-batches of the step in progress
+  Figures statistics_;                                // of its last micro-batch, where wanted
   HopBatch batch_;
   std::vector<TrainSample> samples_;                  // of the epoch, in order
   nlohmann::ordered_json identity_;

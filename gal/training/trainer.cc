@@ -7,13 +7,13 @@
 
 namespace galrec::gal {
 
-Trainer::Trainer(CpuContext& ctx, const TrainerParts& parts, data::RunFolder& run, spdlog::logger& log, data::ProgressStyle style)
-    : ctx_(ctx), parts_(parts), run_(run), log_(log), style_(style) {
+Trainer::Trainer(const Device& device, const TrainerParts& parts, data::RunFolder& run, spdlog::logger& log, data::ProgressStyle style)
+    : device_(device), parts_(parts), run_(run), log_(log), style_(style) {
   if (!parts.train.warm_start.empty() && !run.has_checkpoint("last")) {
     load_model(parts.train.warm_start, parts.model);
     log.info("starting from the parameters of {}", parts.train.warm_start);
   }
-  task_ = std::make_unique<GalTask>(ctx, parts);
+  task_ = std::make_unique<GalTask>(device, parts);
   const LoopOptions options{.epochs = parts.train.epochs,
                             .batch = parts.train.batch,
                             .patience = parts.train.patience,
@@ -44,8 +44,8 @@ void Trainer::finish(TrainResult& result) {
   for (const data::Phase phase : {data::Phase::kValid, data::Phase::kTest}) {
     const auto users = static_cast<std::int64_t>(parts_.split.users_with_target(phase).size());
     data::Progress progress(fmt::format("rank {}", phase_name(phase)), "users", users, {.style = style_});
-    autograd::Tape<float> tape{Device(ctx_)};
-    RankResult ranks = rank_targets(ctx_, tape, parts_.model, parts_.builder, parts_.split, phase, parts_.ranking,
+    autograd::Tape<float> tape(device_);
+    RankResult ranks = rank_targets(device_, tape, parts_.model, parts_.builder, parts_.split, phase, parts_.ranking,
                                     [&](std::int64_t done) { progress.update(done); });
     progress.finish();
     log_.info("{:<5}  {}  ({} tied{})", phase_name(phase), ranks.metrics(parts_.ranking.ks).to_text(), ranks.tied_users(),

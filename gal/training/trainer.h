@@ -16,7 +16,7 @@ struct TrainResult {
 class Trainer {
  public:
   /// UsageError where there is nothing to train on. A warm start (train.warm_start) loads here, unless the run is resumed.
-  Trainer(CpuContext& ctx, const TrainerParts& parts, data::RunFolder& run, spdlog::logger& log, data::ProgressStyle style);
+  Trainer(const Device& device, const TrainerParts& parts, data::RunFolder& run, spdlog::logger& log, data::ProgressStyle style);
 
   std::int64_t samples_per_epoch() const { return task_->samples_per_epoch(); }
   std::int64_t steps_per_epoch() const { return loop_->steps_per_epoch(); }
@@ -30,7 +30,7 @@ class Trainer {
  private:
   void finish(TrainResult& result);
 
-  CpuContext& ctx_;
+  Device device_;
   TrainerParts parts_;
   data::RunFolder& run_;
   spdlog::logger& log_;

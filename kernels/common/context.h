@@ -83,12 +83,20 @@ class CudaContext {
 
 enum class DeviceKind { kCpu, kCuda };
 
-/// What autograd and layers hold: one context of one kind, resolved to the concrete type by dispatch().
+/// What everything above the kernels holds: one context of one kind, resolved to the concrete type by dispatch(). A reference
+/// to contexts that live longer; copied freely, and made from a context without ceremony.
 class Device {
  public:
-  explicit Device(CpuContext& cpu) : kind_(DeviceKind::kCpu), cpu_(&cpu) {}
-  explicit Device(CudaContext& cuda) : kind_(DeviceKind::kCuda), cuda_(&cuda) {}
+  Device(CpuContext& cpu) : kind_(DeviceKind::kCpu), cpu_(&cpu) {}  // NOLINT(google-explicit-constructor)
+  /// `host` does the work that stays on the host beside the device (building batches, sampling).
+  Device(CudaContext& cuda, CpuContext& host) : kind_(DeviceKind::kCuda), cpu_(&host), cuda_(&cuda) {}
+  Device(CudaContext& cuda) : kind_(DeviceKind::kCuda), cuda_(&cuda) {}  // NOLINT(google-explicit-constructor)
   DeviceKind kind() const { return kind_; }
+  /// Where host work runs; CheckError for a CUDA device that was given no host context.
+  CpuContext& host() const {
+    GALREC_CHECK(cpu_ != nullptr, "this device has no context for host work");
+    return *cpu_;
+  }
   CpuContext& cpu() const { return *cpu_; }
   CudaContext& cuda() const { return *cuda_; }
 
@@ -109,6 +117,15 @@ decltype(auto) dispatch(const Device& device, F&& f) {
 #endif
   GALREC_CHECK(device.kind() == DeviceKind::kCpu, "this precision runs on the CPU only");
   return f(device.cpu());
+}
+
+/// A CUDA context; UsageError that says what is missing: the backend in this build, or a usable GPU on this machine.
+std::shared_ptr<CudaContext> open_cuda(GemmPrecision precision = GemmPrecision::kFull);
+
+/// Waits for all work queued on the device, then throws what its kernels reported (a bad id, a score that is not a number).
+template <class T>
+void synchronize(const Device& device) {
+  dispatch<T>(device, [](auto& ctx) { ctx.synchronize(); });
 }
 
 /// The memory that a device's kernels work on.

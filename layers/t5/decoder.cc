@@ -33,12 +33,13 @@ Variable<T> T5Decoder<T>::forward(Tape<T>& tape, Variable<T> embedded, View<cons
                                   Variable<T> encoder_states, View<const std::int32_t, 1> cu_k,
                                   const DropoutRates& rates) const {
   const auto weight = [&](ParameterId id) { return tape.parameter(*store_, id); };
+  const RelativeBuckets buckets = buckets_.on(tape);
   ResidualStream<T> stream{autograd::dropout(tape, embedded, rates.embedding), {}};
   BlockMemory<T> memory(tape, embedded.rows(), embedded.cols());
   for (const auto& block : blocks_) {
     memory.run(stream, [&] {
       const auto x = stream.norm(tape, weight(block.self_norm), eps_, rates.hidden);
-      stream.branch = block.self_attention.self(tape, x, cu_q, weight(bias_), buckets_.view(), AttentionMask::kCausal,
+      stream.branch = block.self_attention.self(tape, x, cu_q, weight(bias_), buckets, AttentionMask::kCausal,
                                                 rates.attention);
       const auto y = stream.norm(tape, weight(block.cross_norm), eps_, rates.hidden);
       stream.branch = block.cross_attention.cross(tape, y, encoder_states, cu_q, cu_k, rates.attention);

@@ -30,13 +30,14 @@ template <class T>
 Variable<T> T5Encoder<T>::forward(Tape<T>& tape, Variable<T> embedded, View<const std::int32_t, 1> cu,
                                   const DropoutRates& rates) const {
   const auto weight = [&](ParameterId id) { return tape.parameter(*store_, id); };
+  const RelativeBuckets buckets = buckets_.on(tape);
   ResidualStream<T> stream{autograd::dropout(tape, embedded, rates.embedding), {}};
   BlockMemory<T> memory(tape, embedded.rows(), embedded.cols());
   for (const auto& block : blocks_) {
     memory.run(stream, [&] {
       const auto x = stream.norm(tape, weight(block.attention_norm), eps_, rates.hidden);
       stream.branch =
-          block.attention.self(tape, x, cu, weight(bias_), buckets_.view(), AttentionMask::kNone, rates.attention);
+          block.attention.self(tape, x, cu, weight(bias_), buckets, AttentionMask::kNone, rates.attention);
       const auto y = stream.norm(tape, weight(block.feed_forward_norm), eps_, rates.hidden);
       stream.branch = block.feed_forward.forward(tape, y, rates.feed_forward);
     });

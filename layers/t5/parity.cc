@@ -87,18 +87,18 @@ Batch::Batch(const data::SafetensorsFile& file, const T5Config& config) {
 }
 
 template <class T>
-std::vector<double> to_double(View<T, 2> v) {
+std::vector<double> to_double(const HostView<T, 2>& v) {
   std::vector<double> out;
-  for (std::int64_t r = 0; r < v.rows(); ++r) out.insert(out.end(), v.row(r), v.row(r) + v.cols());
+  for (std::int64_t r = 0; r < v->rows(); ++r) out.insert(out.end(), v->row(r), v->row(r) + v->cols());
   return out;
 }
 
 template <class T>
 class Model {
  public:
-  Model(const T5Folder& folder, const Batch& batch, ParityProbe probe)
-      : batch_(batch), model_(store_, folder.config), tape_(Device(ctx_)) {
-    store_.allocate();
+  Model(const Device& device, const T5Folder& folder, const Batch& batch, ParityProbe probe)
+      : device_(device), batch_(batch), model_(store_, folder.config), tape_(device) {
+    store_.allocate(autograd::Trainable::kYes, memory_of(device));
     load_t5(store_, folder);
     perturb_parameters(store_, probe);
   }
@@ -107,13 +107,13 @@ class Model {
   double step() {
     tape_.reset(autograd::Recording::kOn);
     store_.zero_gradients();
-    const auto cu = view_of(batch_.cu), decoder_cu = view_of(batch_.decoder_cu);
+    const auto cu = tape_.keep(batch_.cu), decoder_cu = tape_.keep(batch_.decoder_cu);
     const auto rates = DropoutRates::none();
-    states_ = model_.encoder().forward(tape_, model_.embed(tape_, view_of(batch_.ids)), cu, rates);
-    decoded_ = model_.decoder().forward(tape_, model_.embed(tape_, view_of(batch_.decoder_ids)), decoder_cu, states_,
+    states_ = model_.encoder().forward(tape_, model_.embed(tape_, tape_.keep(batch_.ids)), cu, rates);
+    decoded_ = model_.decoder().forward(tape_, model_.embed(tape_, tape_.keep(batch_.decoder_ids)), decoder_cu, states_,
                                         cu, rates);
-    const auto rows = autograd::embedding(tape_, decoded_, view_of(batch_.labelled));
-    const auto loss = autograd::linear_cross_entropy(tape_, rows, model_.head(tape_), {}, view_of(batch_.labels),
+    const auto rows = autograd::embedding(tape_, decoded_, tape_.keep(batch_.labelled));
+    const auto loss = autograd::linear_cross_entropy(tape_, rows, model_.head(tape_), {}, tape_.keep(batch_.labels),
                                                      model_.logit_scale());
     tape_.backward(loss);
     store_.finish_gradients();
@@ -122,10 +122,11 @@ class Model {
 
   std::vector<double> padded_states() const {
     const std::int64_t d = states_.cols();
+    const auto states = on_host(device_, states_.value());
     std::vector<double> out(batch_.where.size() * static_cast<std::size_t>(d), 0.0);
     for (std::size_t i = 0; i < batch_.where.size(); ++i) {
       if (batch_.where[i] < 0) continue;
-      const T* row = states_.value().row(batch_.where[i]);
+      const T* row = states->row(batch_.where[i]);
       std::copy(row, row + d, out.begin() + static_cast<std::ptrdiff_t>(i) * d);
     }
     return out;
@@ -133,14 +134,13 @@ class Model {
 
   std::vector<double> logits() {
     const auto product = autograd::linear(tape_, decoded_, model_.head(tape_));
-    return to_double(autograd::scale(tape_, product, model_.logit_scale()).value());
+    return to_double(on_host(device_, autograd::scale(tape_, product, model_.logit_scale()).value()));
   }
 
   autograd::ParameterStore<T>& store() { return store_; }
-  CpuContext& context() { return ctx_; }
 
  private:
-  CpuContext ctx_;
+  Device device_;
   const Batch& batch_;
   autograd::ParameterStore<T> store_;
   T5Model<T> model_;
@@ -150,40 +150,42 @@ class Model {
 
 /// All that a recording can hold, with `steps` optimiser steps at the end.
 template <class T>
-ParityRun run(const T5Folder& folder, const Batch& batch, std::int64_t steps, ParityProbe probe) {
-  Model<T> model(folder, batch, probe);
+ParityRun run(const Device& device, const T5Folder& folder, const Batch& batch, std::int64_t steps, ParityProbe probe) {
+  Model<T> model(device, folder, batch, probe);
   auto& store = model.store();
   ParityRun out;
   out.values["loss"] = {model.step()};
   out.values["encoder_last_hidden_state"] = model.padded_states();
   out.values["logits"] = model.logits();
   autograd::AdamW<T> optimizer(store, {.weight_decay = kWeightDecay});
-  out.values["grad_norm"] = {optimizer.gradient_norm(model.context())};
+  out.values["grad_norm"] = {optimizer.gradient_norm(device)};
   for (autograd::ParameterId id = 0; id < store.size(); ++id) {
-    out.values["grad." + store.span(id).name] = to_double(store.gradient(id));
+    out.values["grad." + store.span(id).name] = to_double(store.read_gradient(id));
   }
   if (steps == 0) return out;
   auto& losses = out.values["adamw.loss"];
   for (std::int64_t s = 0; s < steps; ++s) {
     losses.push_back(model.step());
-    const double norm = optimizer.gradient_norm(model.context());
-    optimizer.step(model.context(), kLearningRate, autograd::clip_scale(norm, kClip));
+    const double norm = optimizer.gradient_norm(device);
+    optimizer.step(device, kLearningRate, autograd::clip_scale(norm, kClip));
   }
   for (autograd::ParameterId id = 0; id < store.size(); ++id) {
-    out.values["adamw." + store.span(id).name] = to_double(store.value(id));
+    out.values["adamw." + store.span(id).name] = to_double(store.read(id));
   }
   return out;
 }
 
 }  // namespace
 
-ParityReport run_t5_parity(const std::filesystem::path& folder, ParityPrecision precision) {
+ParityReport run_t5_parity(const Device& device, const std::filesystem::path& folder, ParityPrecision precision) {
   const T5Folder t5 = open_t5_folder(folder);
   const Batch batch(data::SafetensorsFile::open(folder / "batch.safetensors"), t5.config);
   const auto recorded = data::SafetensorsFile::open(folder / "expected.safetensors");
   const std::int64_t steps = recorded.contains("adamw.loss") ? recorded.info("adamw.loss").elements() : 0;
-  const auto exact = [&](ParityProbe probe) { return run<double>(t5, batch, steps, probe); };
-  const ParityRun ours = precision == ParityPrecision::kDouble ? exact(0) : run<float>(t5, batch, steps, 0);
+  CpuContext oracle;
+  const auto exact = [&](ParityProbe probe) { return run<double>(oracle, t5, batch, steps, probe); };
+  require_device(device, precision);
+  const ParityRun ours = precision == ParityPrecision::kDouble ? exact(0) : run<float>(device, t5, batch, steps, 0);
   const ParityUpdate updates[] = {{.prefix = "adamw.", .allowance = {.lr = kLearningRate, .steps = steps}}};
   return judge_parity(recorded, ours, exact, precision, updates);
 }

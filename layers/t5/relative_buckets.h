@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "autograd/tape.h"
 #include "kernels/attention/attention.h"
 
 namespace galrec::layers {
@@ -21,6 +22,11 @@ class BucketTable {
   /// CheckError unless max_distance exceeds the exact distances.
   BucketTable(BucketDirection direction, std::int64_t buckets, std::int64_t max_distance);
   RelativeBuckets view() const { return {view_of(index_)}; }
+  /// The table in the memory of a tape's device, for its current step.
+  template <class T>
+  RelativeBuckets on(autograd::Tape<T>& tape) const {
+    return {tape.keep(index_)};
+  }
 
  private:
   std::vector<std::int32_t> index_;  // (2M+1)

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "apps/galrec/commands.h"
+#include "tests/support/golden.h"
 #include "tests/support/temporary_folder.h"
 
 namespace galrec::apps {
@@ -112,7 +113,7 @@ TEST_F(Cli, MistakesInUsageExitWith2AndSayWhatWasExpected) {
   expect_usage({"trian"}, "did you mean 'train'?");
   expect_usage({"train", "--data", path("data"), "--out", path("x"), "train.epoch=1"}, "did you mean 'train.epochs'?");
   expect_usage({"train", "--data", path("data"), "--out", path("x"), "train.lr=fast"}, "a number");
-  expect_usage({"train", "--data", path("data"), "--out", path("x"), "--device", "cuda"}, "CUDA");
+  expect_usage({"train", "--data", path("data"), "--out", path("x"), "--device", "tpu"}, "cuda");
   expect_usage({"train", "--data", path("data")}, "--out");
   expect_usage({"reproduce", "--dataset", path("data"), "--out", path("x"), "--rows", "lightgnc"}, "lightgcn");
   expect_usage({"recommend", path("lightgcn"), "--history", ""}, "--history");
@@ -125,6 +126,26 @@ TEST_F(Cli, MistakesInUsageExitWith2AndSayWhatWasExpected) {
   other.insert(other.end(), {"--resume", "queue.encoder=query"});
   expect_usage(other, "queue.encoder");
   EXPECT_FALSE(fs::exists(path("x"))) << "a refused command left something behind";
+}
+
+TEST_F(Cli, TheCudaDeviceWorksOrSaysWhatIsMissing) {
+  const std::vector<std::vector<std::string>> commands{
+      {"evaluate", path("lightgcn"), "--phase", "test", "--resamples", "10"},
+      {"recommend", path("lightgcn"), "--user", "7", "--top-k", "3"},
+      {"pretrain", "lightgcn", "--data", path("data"), "--out", path("lightgcn_cuda"), "pretrain.epochs=1", "lightgcn.dim=16"},
+      {"parity", test::golden("t5v1_tiny").string(), "--brief"}};
+  for (auto command : commands) {
+    command.insert(command.end(), {"--device", "cuda"});
+    const auto outcome = call(command);
+    if (outcome.code == 0) continue;
+    EXPECT_EQ(2, outcome.code) << command[0] << ": " << outcome.err;
+    EXPECT_NE(outcome.err.find("--device cuda: "), std::string::npos) << outcome.err;
+#if !defined(GALREC_WITH_CUDA)
+    EXPECT_NE(outcome.err.find("GALREC_CUDA"), std::string::npos) << outcome.err;
+#endif
+  }
+  const auto in_double = call({"parity", test::golden("t5v1_tiny").string(), "--device", "cuda", "--precision", "double"});
+  EXPECT_EQ(2, in_double.code) << in_double.err;
 }
 
 TEST_F(Cli, BadDataExitsWith3AndNamesThePlace) {

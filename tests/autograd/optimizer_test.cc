@@ -100,6 +100,37 @@ TEST(AdamW, IsTheTextbookUpdate) {
   }
 }
 
+// Clipping inside the step has the bits of clipping by a factor from the host.
+TEST(AdamW, ClipsWithoutTheHost) {
+  CpuContext ctx;
+  for (const double limit : {1e-3, 1.0, 1e6}) {
+    Stores a, b;
+    AdamW<double> by_host(a.model, {.weight_decay = 0.1}), by_step(b.model, {.weight_decay = 0.1});
+    for (std::uint64_t t = 1; t <= 3; ++t) {
+      a.set_gradients(t);
+      b.set_gradients(t);
+      const double norm = by_host.gradient_norm(ctx);
+      by_host.step(ctx, 0.01, clip_scale(norm, limit));
+      by_step.step(ctx, {.lr = 0.01, .max_norm = limit});
+      EXPECT_EQ(by_step.measured_norm(), norm);
+    }
+    EXPECT_EQ(by_step.steps(), 3);
+    for (ParameterId id = 0; id < a.model.size(); ++id) EXPECT_EQ(Stores::copy(a.model, id), Stores::copy(b.model, id));
+  }
+}
+
+TEST(AdamW, GradientsThatAreNotFiniteChangeNothing) {
+  Stores s;
+  CpuContext ctx;
+  AdamW<double> optimizer(s.model, {});
+  s.set_gradients(1);
+  s.model.gradient(0).data[2] = INFINITY;
+  const auto before = Stores::copy(s.model, 0);
+  EXPECT_THROW(optimizer.step(ctx, {.lr = 0.01, .max_norm = 1}), NumericalError);
+  EXPECT_EQ(Stores::copy(s.model, 0), before);
+  EXPECT_EQ(optimizer.steps(), 0);
+}
+
 TEST(AdamW, NeighboursOfEqualTreatmentAreOneSpan) {
   Stores s;
   AdamW<double> optimizer(s.model, {.weight_decay = 0.1});

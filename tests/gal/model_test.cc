@@ -7,6 +7,7 @@
 
 #include "data/atomic_file.h"
 #include "data/checkpoint_reader.h"
+#include "gal/step_report.h"
 #include "tests/gal/tiny_model.h"
 #include "tests/support/compare.h"
 #include "tests/support/real_data.h"
@@ -78,7 +79,7 @@ TEST(GalModel, FrozenRowsAreNoParametersAndTrainableRowsAre) {
 
 TEST(GalModel, ItemScoresAreTheColumnsOfTheCrossEntropy) {
   TinyModel<double> m;
-  const double l0 = m.forward({.columns = LossColumns::kItems, .l1 = 0, .l2 = 0, .l3 = 0}, Recording::kOff).l0;
+  const double l0 = m.forward({.columns = LossColumns::kItems, .l1 = 0, .l2 = 0, .l3 = 0}, Recording::kOff).l0.value()(0, 0);
   m.tape.reset(Recording::kOff);
   const auto states = m.model.rank_states(m.tape, m.batch).value();
   const auto head = m.model.item_head();
@@ -101,11 +102,11 @@ TEST(GalModel, ItemScoresAreTheColumnsOfTheCrossEntropy) {
 TEST(GalModel, TheRecommendationAloneIsTheSameWithoutTheOtherHops) {
   TinyModel<double> m;
   const LossOptions alone{.l1 = 0, .l2 = 0, .l3 = 0};
-  const double all = m.forward(alone, Recording::kOff).l0;
+  const double all = m.forward(alone, Recording::kOff).l0.value()(0, 0);
   const auto samples = test::all_prefixes<TrainSample>(m.split);
   m.builder.build(m.batch, std::span(samples).subspan(3, 5), HopSet::kRecommendOnly, 0);
   m.tape.reset(Recording::kOff);
-  EXPECT_NEAR(m.model.forward(m.tape, m.batch, nullptr, alone, {}).l0, all, 1e-12);
+  EXPECT_NEAR(m.model.forward(m.tape, m.batch, nullptr, alone, {}).l0.value()(0, 0), all, 1e-12);
   test::expect_error<CheckError>([&] { m.model.forward(m.tape, m.batch, &m.queues, {}, {}); }, {"all hops"});
 }
 
@@ -172,14 +173,16 @@ TEST(GalModel, BitsDoNotDependOnThreads) {
 TEST(GalModel, ReportsAccuracyAndSaturation) {
   TinyModel<double> m;
   const auto r = m.forward({}, Recording::kOff);
+  const auto figures = read_figures(m.ctx, r);
+  EXPECT_EQ(figures.loss, r.loss.value()(0, 0));
   for (std::size_t k = 0; k < kTerms; ++k) {
     double wins = 0, share = 0;
     for (std::int64_t b = 0; b < 5; ++b) {
       wins += r.rows[k].positive_score[b] > r.rows[k].hardest[b];
       share += std::exp(-r.rows[k].losses[b]);
     }
-    EXPECT_NEAR(r.accuracy[k], wins / 5, 1e-12);
-    EXPECT_NEAR(r.saturation[k], share / 5, 1e-12);
+    EXPECT_NEAR(figures.accuracy[k], wins / 5, 1e-12);
+    EXPECT_NEAR(figures.saturation[k], share / 5, 1e-12);
   }
   EXPECT_EQ(r.embeddings.rows(), 30);
 }

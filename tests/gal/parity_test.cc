@@ -9,6 +9,7 @@
 #include "data/checkpoint_reader.h"
 #include "data/safetensors_writer.h"
 #include "kernels/common/check.h"
+#include "tests/support/devices.h"
 #include "tests/support/real_data.h"
 #include "tests/support/temporary_folder.h"
 
@@ -22,31 +23,50 @@ fs::path committed(const char* name = "gal_step") {
   return fs::absolute(fs::path(__FILE__)).parent_path().parent_path() / "golden" / name;
 }
 
-void expect_parity(const fs::path& folder) {
+Device cpu() {
+  static CpuContext ctx;
+  return ctx;
+}
+
+void expect_parity(const Device& device, const fs::path& folder) {
   const data::CheckpointReader expected(folder / "expected.safetensors");
   for (const auto precision : {ParityPrecision::kFloat, ParityPrecision::kDouble}) {
-    const auto report = run_gal_parity(folder, precision);
+    if (precision == ParityPrecision::kDouble && device.kind() == DeviceKind::kCuda) continue;
+    const auto report = run_gal_parity(device, folder, precision);
     EXPECT_TRUE(report.ok()) << report.to_text();
     EXPECT_EQ(report.lines().size(), expected.tensors().size()) << "every recorded tensor is compared";
   }
 }
 
-TEST(GalParity, TheCommittedStep) {
+class GalParityOn : public testing::TestWithParam<DeviceKind> {};
+
+TEST_P(GalParityOn, TheCommittedStep) {
+  GALREC_REQUIRE_DEVICE(GetParam(), device);
   ASSERT_TRUE(is_gal_parity_folder(committed()));
-  expect_parity(committed());
+  expect_parity(device, committed());
 }
+
+TEST_P(GalParityOn, TheReferencesStep) {
+  GALREC_REQUIRE_DATA(test::golden_data("gal_step"));
+  GALREC_REQUIRE_DEVICE(GetParam(), device);
+  expect_parity(device, test::golden_data("gal_step"));
+}
+
+TEST_P(GalParityOn, DoubleNeedsTheCpu) {
+  GALREC_REQUIRE_DEVICE(GetParam(), device);
+  if (device.kind() == DeviceKind::kCuda)
+    test::expect_error<UsageError>([&] { run_gal_parity(device, committed(), ParityPrecision::kDouble); }, {"double", "cpu"});
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, GalParityOn, testing::ValuesIn(test::built_devices()),
+                         [](const auto& info) { return test::device_name(info.param); });
 
 // Recorded in true float64 (tests/golden/make_gal_step.py): nothing but the order of sums may differ.
 TEST(GalParity, DoubleIsExact) {
-  expect_parity(committed("gal_step_exact"));
-  const auto report = run_gal_parity(committed("gal_step_exact"), ParityPrecision::kDouble);
+  expect_parity(cpu(), committed("gal_step_exact"));
+  const auto report = run_gal_parity(cpu(), committed("gal_step_exact"), ParityPrecision::kDouble);
   for (const auto& line : report.lines())
     EXPECT_LE(line.max_error, line.name.starts_with("updated.") ? 1e-8 : 1e-11) << line.name;
-}
-
-TEST(GalParity, TheReferencesStep) {
-  GALREC_REQUIRE_DATA(test::golden_data("gal_step"));
-  expect_parity(test::golden_data("gal_step"));
 }
 
 /// A copy of the committed step with something changed.
@@ -100,7 +120,7 @@ TEST(GalParity, SeesEveryKindOfDeviation) {
   for (const auto& [name, delta] : tensors) {
     Changed c;
     c.nudge("expected.safetensors", name, 0, delta);
-    const auto report = run_gal_parity(c.folder.path(), ParityPrecision::kDouble);
+    const auto report = run_gal_parity(cpu(), c.folder.path(), ParityPrecision::kDouble);
     EXPECT_FALSE(report.ok()) << name;
     EXPECT_EQ(report.worst().name, name);
   }
@@ -110,17 +130,17 @@ TEST(GalParity, SeesAChangedInput) {
   {
     Changed c;
     c.nudge("batch.safetensors", "queue.u0", 3, 0.1f);
-    EXPECT_FALSE(run_gal_parity(c.folder.path(), ParityPrecision::kDouble).ok());
+    EXPECT_FALSE(run_gal_parity(cpu(), c.folder.path(), ParityPrecision::kDouble).ok());
   }
   {
     Changed c;
     c.replace("\"tau\": 0.1", "\"tau\": 0.11");
-    EXPECT_FALSE(run_gal_parity(c.folder.path(), ParityPrecision::kDouble).ok());
+    EXPECT_FALSE(run_gal_parity(cpu(), c.folder.path(), ParityPrecision::kDouble).ok());
   }
   {
     Changed c;
     c.nudge("model.safetensors", "momentum.g_user.weight", 5, 0.1f);
-    EXPECT_FALSE(run_gal_parity(c.folder.path(), ParityPrecision::kDouble).ok());
+    EXPECT_FALSE(run_gal_parity(cpu(), c.folder.path(), ParityPrecision::kDouble).ok());
   }
 }
 
@@ -128,31 +148,31 @@ TEST(GalParity, BadFixturesAreNamed) {
   {
     Changed c;
     c.replace("\"tau\"", "\"temperature\"");
-    test::expect_error<DataError>([&] { run_gal_parity(c.folder.path(), ParityPrecision::kFloat); },
+    test::expect_error<DataError>([&] { run_gal_parity(cpu(), c.folder.path(), ParityPrecision::kFloat); },
                                   {"step.json", "tau"});
   }
   {
     Changed c;
     c.replace("\"users\": 9", "\"users\": 8");
-    test::expect_error<DataError>([&] { run_gal_parity(c.folder.path(), ParityPrecision::kFloat); },
+    test::expect_error<DataError>([&] { run_gal_parity(cpu(), c.folder.path(), ParityPrecision::kFloat); },
                                   {"h_user", "[9, 12]", "[8, 12]"});
   }
   {
     Changed c;
     c.replace("\"queue_pointer\": 7", "\"queue_pointer\": 8");
-    test::expect_error<DataError>([&] { run_gal_parity(c.folder.path(), ParityPrecision::kFloat); },
+    test::expect_error<DataError>([&] { run_gal_parity(cpu(), c.folder.path(), ParityPrecision::kFloat); },
                                   {"step.json", "pointer 8"});
   }
   {
     Changed c;
     c.nudge("batch.safetensors", "ids", 0, 1000.0f);
-    test::expect_error<DataError>([&] { run_gal_parity(c.folder.path(), ParityPrecision::kFloat); },
+    test::expect_error<DataError>([&] { run_gal_parity(cpu(), c.folder.path(), ParityPrecision::kFloat); },
                                   {"batch.safetensors", "token"});
   }
   {
     Changed c;
     fs::remove(c.folder / "expected.safetensors");
-    test::expect_error<DataError>([&] { run_gal_parity(c.folder.path(), ParityPrecision::kFloat); },
+    test::expect_error<DataError>([&] { run_gal_parity(cpu(), c.folder.path(), ParityPrecision::kFloat); },
                                   {"expected.safetensors"});
   }
 }

@@ -10,17 +10,35 @@
 #include "data/safetensors.h"
 #include "data/safetensors_writer.h"
 #include "kernels/common/check.h"
+#include "tests/support/devices.h"
 #include "tests/support/golden.h"
 #include "tests/support/temporary_folder.h"
 
 namespace galrec::layers {
 namespace {
 
+Device cpu() {
+  static CpuContext ctx;
+  return ctx;
+}
+
 class T5Parity : public testing::TestWithParam<std::tuple<std::string, ParityPrecision>> {};
+class T5ParityOn : public testing::TestWithParam<DeviceKind> {};
+
+TEST_P(T5ParityOn, TheFixturesAreWithinTheCpusTolerance) {
+  GALREC_REQUIRE_DEVICE(GetParam(), device);
+  for (const char* name : {"flan_tiny", "t5v1_tiny"}) {
+    const auto report = run_t5_parity(device, test::golden(name), ParityPrecision::kFloat);
+    EXPECT_TRUE(report.ok()) << name << "\n" << report.to_text();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, T5ParityOn, testing::ValuesIn(test::built_devices()),
+                         [](const auto& info) { return test::device_name(info.param); });
 
 TEST_P(T5Parity, EveryRecordedTensorIsWithinItsTolerance) {
   const auto& [name, precision] = GetParam();
-  const auto report = run_t5_parity(test::golden(name), precision);
+  const auto report = run_t5_parity(cpu(), test::golden(name), precision);
   EXPECT_TRUE(report.ok()) << report.to_text();
   // Not one recorded tensor is left out.
   std::set<std::string> compared;
@@ -67,7 +85,7 @@ TEST(T5ParityReport, NoticesOneWrongElementOfAnyTensor) {
         "adamw.decoder.block.1.layer.2.DenseReluDense.wo.weight"}) {
     test::TemporaryFolder folder;
     copy_with_recording(folder.path(), changed, 1.5, "");
-    const auto report = run_t5_parity(folder.path(), ParityPrecision::kDouble);
+    const auto report = run_t5_parity(cpu(), folder.path(), ParityPrecision::kDouble);
     const auto recorded = data::SafetensorsFile::open(folder / "expected.safetensors");
     ASSERT_NE(recorded.read_f32(changed).back(), 0) << changed << " was not changed";
     EXPECT_FALSE(report.ok()) << changed;
@@ -78,7 +96,7 @@ TEST(T5ParityReport, NoticesOneWrongElementOfAnyTensor) {
 TEST(T5ParityReport, RejectsATensorThatTheModelDoesNotHave) {
   test::TemporaryFolder folder;
   copy_with_recording(folder.path(), "", 1, "grad.encoder.block.9.layer.0.layer_norm.weight");
-  test::expect_error<DataError>([&] { run_t5_parity(folder.path(), ParityPrecision::kFloat); },
+  test::expect_error<DataError>([&] { run_t5_parity(cpu(), folder.path(), ParityPrecision::kFloat); },
                                 {"grad.encoder.block.9.layer.0.layer_norm.weight", "expected.safetensors"});
 }
 

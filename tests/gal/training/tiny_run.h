@@ -52,7 +52,13 @@ class TinyRun {
  public:
   TinyRun(const data::Config& config, const fs::path& vocabulary, int threads, std::int32_t users = 25, std::int32_t items = 30,
           std::int64_t width = 16)
-      : ctx(threads),
+      : TinyRun(config, vocabulary, std::make_unique<CpuContext>(threads), nullptr, users, items, width) {}
+  /// On a CUDA device, where `cuda` is not null.
+  TinyRun(const data::Config& config, const fs::path& vocabulary, std::unique_ptr<CpuContext> host, CudaContext* cuda,
+          std::int32_t users = 25, std::int32_t items = 30, std::int64_t width = 16)
+      : host_(std::move(host)),
+        ctx(*host_),
+        device(cuda == nullptr ? Device(ctx) : Device(*cuda, ctx)),
         config(config),
         dataset(data::make_synthetic({.users = users, .items = items, .communities = 3, .series_length = 5, .mean_length = 8, .seed = 5})),
         split(data::Split::leave_one_out(dataset)),
@@ -72,9 +78,10 @@ class TinyRun {
                                                            .items = dataset.num_items(),
                                                            .user_dim = external.user_dim(),
                                                            .item_dim = external.item_dim(),
-                                                           .mapping = GalOptions::from_config(config).mapping});
+                                                           .mapping = GalOptions::from_config(config).mapping},
+                                              memory_of(device));
     model->set_external(external.user(), external.item());
-    model->initialize(ctx, kSeed);
+    model->initialize(device, kSeed);
   }
 
   TrainerParts parts() { return trainer_parts(config, split, builder, external, *model, kSeed); }
@@ -83,11 +90,16 @@ class TinyRun {
   TrainResult train(const fs::path& folder, const LoopLimits& limits = {}) {
     data::RunFolder run(folder, config, run_info(), data::RunMode::kNewOrResume);
     spdlog::logger log("null", std::make_shared<spdlog::sinks::null_sink_mt>());
-    return Trainer(ctx, parts(), run, log, data::ProgressStyle::kSilent).run(limits);
+    return Trainer(device, parts(), run, log, data::ProgressStyle::kSilent).run(limits);
   }
 
+ private:
+  std::unique_ptr<CpuContext> host_;
+
+ public:
   static constexpr std::uint64_t kSeed = 3;
-  CpuContext ctx;
+  CpuContext& ctx;
+  Device device;
   data::Config config;
   data::Dataset dataset;
   data::Split split;
