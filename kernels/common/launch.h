@@ -37,7 +37,7 @@ struct GridExtent {
 
 /// Runs `kernel` on grid x block threads with `shared_bytes` of dynamic shared memory (block_shared() in warp.h), ordered by
 /// `stream`. Arguments convert to the kernel's parameters. Throws galrec::Error that names the kernel and its configuration.
-/// Without NDEBUG it waits for the kernel, so that an error is reported where it was made.
+/// On a device and without NDEBUG it waits for the kernel, so that an error is reported where it was made.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), GridExtent grid, dim3 block, std::size_t shared_bytes, cudaStream_t stream,
             Arguments&&... arguments) {
@@ -74,12 +74,15 @@ void launch(void (*kernel)(Parameters...), GridExtent grid, dim3 block, std::siz
   struct Call {
     void (*kernel)(Parameters...);
     std::tuple<Parameters...> arguments;
+    static void run(void* p) { std::apply(static_cast<Call*>(p)->kernel, static_cast<Call*>(p)->arguments); }
   } call{kernel, std::tuple<Parameters...>(std::forward<Arguments>(arguments)...)};
-  const auto body = [](void* p) {
-    auto* c = static_cast<Call*>(p);
-    std::apply(c->kernel, c->arguments);
-  };
-  simt::run_grid({reinterpret_cast<const void*>(kernel), grid.where, grid.size, block, shared_bytes, body, &call});
+  simt::Launch what{reinterpret_cast<const void*>(kernel), grid.where, grid.size, block, shared_bytes, &Call::run, &call};
+  if (!simt::streams_are_deferred()) return simt::run_grid(what);
+  simt::check_launch(what);
+  simt::enqueue(stream, [what, call]() mutable {
+    what.arguments = &call;
+    simt::run_grid(what);
+  });
 #endif
 }
 

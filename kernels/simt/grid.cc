@@ -26,7 +26,9 @@ std::string describe(const Launch& l) {
                      name_of_kernel(l.kernel), l.grid.x, l.grid.y, l.grid.z, l.block.x, l.block.y, l.block.z, l.shared_bytes);
 }
 
-void check(const Launch& l) {
+}  // namespace
+
+void check_launch(const Launch& l) {
   const auto threads = std::uint64_t{l.block.x} * l.block.y * l.block.z;
   if (running_lane != nullptr) throw Error(describe(l) + ": from inside a kernel");
   if (l.grid.x == 0 || l.grid.y == 0 || l.grid.z == 0 || threads == 0) throw Error(describe(l) + ": an empty grid or block");
@@ -34,6 +36,8 @@ void check(const Launch& l) {
   if (threads > kMaxThreads || l.block.z > kMaxBlockZ) throw Error(describe(l) + ": the block is too large");
   if (l.shared_bytes > kMaxShared) throw Error(fmt::format("{}: at most {} bytes of shared memory", describe(l), kMaxShared));
 }
+
+namespace {
 
 /// Tells the observer of the end, come what may.
 class Observation {
@@ -54,7 +58,7 @@ class Observation {
 }  // namespace
 
 void run_grid(const Launch& launch) {
-  check(launch);
+  check_launch(launch);
   const Schedule schedule = current_schedule();
   const std::uint64_t blocks = std::uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z;
   const BlockOrder order(schedule, blocks);

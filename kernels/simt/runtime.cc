@@ -1,45 +1,19 @@
 #include "kernels/simt/runtime.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
 
 #include "kernels/simt/device_memory.h"
-
-struct CUstream_st {};
-struct CUevent_st {
-  std::chrono::steady_clock::time_point at{};
-  bool timed = true;
-  bool recorded = false;
-};
+#include "kernels/simt/streams.h"
 
 namespace {
 
 constexpr std::size_t kTotalBytes = std::size_t{16} << 30;
-thread_local cudaError_t last_error = cudaSuccess;
 
-cudaError_t result(cudaError_t error) {
-  if (error != cudaSuccess) last_error = error;
-  return error;
-}
-
-bool on_device(const void* p, std::size_t bytes) { return galrec::simt::find_allocation(p, bytes).begin != nullptr; }
-bool touches_device(const void* p) { return galrec::simt::find_allocation(p, 1).begin != nullptr; }
-
-/// Device sides must lie within one allocation, host sides in none: hardware says the same, if it notices.
-bool sides_are_right(const void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
-  switch (kind) {
-    case cudaMemcpyHostToHost: return !touches_device(to) && !touches_device(from);
-    case cudaMemcpyHostToDevice: return on_device(to, bytes) && !touches_device(from);
-    case cudaMemcpyDeviceToHost: return !touches_device(to) && on_device(from, bytes);
-    case cudaMemcpyDeviceToDevice: return on_device(to, bytes) && on_device(from, bytes);
-    case cudaMemcpyDefault: return (!touches_device(to) || on_device(to, bytes)) && (!touches_device(from) || on_device(from, bytes));
-  }
-  return false;
-}
+using galrec::simt::result;
 
 }  // namespace
 
@@ -52,6 +26,7 @@ const char* cudaGetErrorName(cudaError_t error) {
     case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
     case cudaErrorInvalidResourceHandle: return "cudaErrorInvalidResourceHandle";
     case cudaErrorNotReady: return "cudaErrorNotReady";
+    case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
   }
   return "unrecognized error code";
 }
@@ -65,12 +40,10 @@ const char* cudaGetErrorString(cudaError_t error) {
     case cudaErrorInvalidDevice: return "invalid device ordinal";
     case cudaErrorInvalidResourceHandle: return "invalid resource handle";
     case cudaErrorNotReady: return "device not ready";
+    case cudaErrorLaunchFailure: return galrec::simt::last_failure();
   }
   return "unrecognized error code";
 }
-
-cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); }
-cudaError_t cudaPeekAtLastError() { return last_error; }
 
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = 1;
@@ -110,83 +83,8 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   }
   return result(cudaErrorInvalidValue);
 }
-cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   *total = kTotalBytes;
   *free = kTotalBytes - std::min(kTotalBytes, galrec::simt::device_bytes_in_use());
-  return cudaSuccess;
-}
-
-cudaError_t cudaMalloc(void** pointer, std::size_t bytes) {
-  *pointer = nullptr;
-  if (bytes == 0) return cudaSuccess;
-  *pointer = galrec::simt::allocate_device(bytes);
-  return result(*pointer != nullptr ? cudaSuccess : cudaErrorMemoryAllocation);
-}
-cudaError_t cudaFree(void* pointer) {
-  if (pointer == nullptr || galrec::simt::free_device(pointer)) return cudaSuccess;
-  return result(cudaErrorInvalidValue);
-}
-cudaError_t cudaMallocHost(void** pointer, std::size_t bytes) {
-  *pointer = nullptr;
-  if (posix_memalign(pointer, 256, std::max<std::size_t>(bytes, 1)) != 0) return result(cudaErrorMemoryAllocation);
-  return cudaSuccess;
-}
-cudaError_t cudaFreeHost(void* pointer) {
-  std::free(pointer);
-  return cudaSuccess;
-}
-
-cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
-  if (bytes == 0) return cudaSuccess;
-  if (!sides_are_right(to, from, bytes, kind)) return result(cudaErrorInvalidValue);
-  const galrec::simt::DeviceAccess access;
-  std::memcpy(to, from, bytes);
-  return cudaSuccess;
-}
-cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
-  return cudaMemcpy(to, from, bytes, kind);
-}
-cudaError_t cudaMemset(void* to, int value, std::size_t bytes) {
-  if (bytes == 0) return cudaSuccess;
-  if (!on_device(to, bytes)) return result(cudaErrorInvalidValue);
-  const galrec::simt::DeviceAccess access;
-  std::memset(to, value, bytes);
-  return cudaSuccess;
-}
-cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t) { return cudaMemset(to, value, bytes); }
-
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = new CUstream_st;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  delete stream;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
-
-cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, cudaEventDefault); }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
-  *event = new CUevent_st;
-  (*event)->timed = (flags & cudaEventDisableTiming) == 0;
-  return cudaSuccess;
-}
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  delete event;
-  return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
-  event->at = std::chrono::steady_clock::now();
-  event->recorded = true;
-  return cudaSuccess;
-}
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t stop) {
-  if (!start->timed || !stop->timed || !start->recorded || !stop->recorded) return result(cudaErrorInvalidResourceHandle);
-  *milliseconds = std::chrono::duration<float, std::milli>(stop->at - start->at).count();
   return cudaSuccess;
 }

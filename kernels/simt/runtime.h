@@ -1,6 +1,6 @@
 #pragma once
-// The part of the CUDA runtime that GALRec's host code uses. Everything runs at once, in the calling thread's order; streams
-// and events keep their shape so that the same host code is right on a device.
+// The part of the CUDA runtime that GALRec's host code uses. Work runs at once in the calling thread or, with
+// GALREC_SIMT_STREAMS=deferred, when the host waits for its stream.
 
 #include <cstddef>
 
@@ -17,6 +17,7 @@ enum cudaError_t : int {
   cudaErrorInvalidDevice = 101,
   cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
+  cudaErrorLaunchFailure = 719,
 };
 
 enum cudaMemcpyKind : int {
@@ -55,6 +56,7 @@ enum cudaDeviceAttr : int {
 };
 
 const char* cudaGetErrorName(cudaError_t error);
+/// Of cudaErrorLaunchFailure: what went wrong in the deferred work that this thread last waited for.
 const char* cudaGetErrorString(cudaError_t error);
 /// The last error of this thread; forgets it.
 cudaError_t cudaGetLastError();

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "kernels/common/check.h"
+#include "kernels/simt/streams.h"
 
 namespace galrec::simt {
 
@@ -25,6 +26,13 @@ Order order_from(const char* name) {
   throw UsageError(fmt::format("{}={}: expected forward, reverse or shuffled", name, value));
 }
 
+StreamMode mode_from(const char* name) {
+  const std::string value = variable(name);
+  if (value.empty() || value == "immediate") return StreamMode::kImmediate;
+  if (value == "deferred") return StreamMode::kDeferred;
+  throw UsageError(fmt::format("{}={}: expected immediate or deferred", name, value));
+}
+
 std::uint64_t number_from(const char* name, std::uint64_t otherwise) {
   const std::string value = variable(name);
   if (value.empty()) return otherwise;
@@ -38,6 +46,7 @@ Schedule from_environment() {
   Schedule schedule;
   schedule.lanes = order_from("GALREC_SIMT_LANES");
   schedule.blocks = order_from("GALREC_SIMT_BLOCKS");
+  schedule.streams = mode_from("GALREC_SIMT_STREAMS");
   schedule.seed = number_from("GALREC_SIMT_SEED", 1);
   schedule.os_threads = static_cast<int>(number_from("GALREC_SIMT_THREADS", 0));
   if (schedule.os_threads <= 0) {
@@ -58,10 +67,14 @@ Schedule& schedule_in_force() {
 Schedule current_schedule() { return schedule_in_force(); }
 
 ScheduleScope::ScheduleScope(const Schedule& schedule) : before_(schedule_in_force()) {
+  drain_all();  // work of deferred streams belongs to the schedule under which it was queued
   schedule_in_force() = schedule;
   if (schedule.os_threads <= 0) schedule_in_force().os_threads = before_.os_threads;
 }
-ScheduleScope::~ScheduleScope() { schedule_in_force() = before_; }
+ScheduleScope::~ScheduleScope() {
+  drain_all();
+  schedule_in_force() = before_;
+}
 
 unsigned pick(unsigned ready, Order order, OrderGenerator& generator) {
   if (order == Order::kForward) return static_cast<unsigned>(std::countr_zero(ready));

@@ -1,21 +1,26 @@
 #pragma once
-// In which order lanes and blocks run. A right kernel gives the same bits under all of them.
+// In which order lanes and blocks run, and when a stream's work is done. A right program gives the same bits under all of them.
 
 #include <cstdint>
 
 namespace galrec::simt {
 
 enum class Order { kForward, kReverse, kShuffled };
+/// When the work of a stream is done: at once, or as late as allowed, when somebody waits for it. Host code that forgets to wait
+/// works by luck under the first and fails under the second.
+enum class StreamMode { kImmediate, kDeferred };
 
 struct Schedule {
   Order lanes = Order::kForward;   // of the lanes in a warp and of the warps in a block
   Order blocks = Order::kForward;  // of the blocks in a grid
   std::uint64_t seed = 1;          // of what is shuffled
   int os_threads = 0;              // that share a grid's blocks; 0: OMP_NUM_THREADS or the processors
+  StreamMode streams = StreamMode::kImmediate;
 };
 
-/// What launches follow: at first GALREC_SIMT_LANES, GALREC_SIMT_BLOCKS (forward, reverse, shuffled), GALREC_SIMT_SEED and
-/// GALREC_SIMT_THREADS from the environment. UsageError for a value that means nothing.
+/// What launches follow: at first GALREC_SIMT_LANES, GALREC_SIMT_BLOCKS (forward, reverse, shuffled), GALREC_SIMT_SEED,
+/// GALREC_SIMT_THREADS and GALREC_SIMT_STREAMS (immediate, deferred) from the environment. UsageError for a value that means
+/// nothing.
 Schedule current_schedule();
 
 /// Another schedule for the scope's lifetime. Not while another thread launches.

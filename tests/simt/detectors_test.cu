@@ -26,6 +26,7 @@ class Detectors : public ::testing::Test {
   auto run(void (*kernel)(float*), int threads = 64, std::size_t shared = sizeof(Shared)) {
     return [this, kernel, threads, shared] { launch(kernel, 1, threads, shared, stream_, out_.data()); };
   }
+  simt::ScheduleScope immediate_{{}};
   Stream stream_;
   DeviceArray<float> out_{64};
 };

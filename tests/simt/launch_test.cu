@@ -120,6 +120,7 @@ TEST(Launch, KernelsHaveNames) {
 
 __global__ void launches_again(unsigned* out, cudaStream_t stream) { launch(where_am_i, 1, 1, 0, stream, out); }
 TEST(Launch, NotFromInsideAKernel) {
+  const simt::ScheduleScope immediate({});
   Stream stream;
   const DeviceArray<unsigned> out(1);
   expect_contains(error_of([&] { launch(launches_again, 1, 1, 0, stream, out.data(), stream); }), "from inside a kernel");

@@ -5,6 +5,7 @@
 #include "kernels/common/mma.h"
 #include "kernels/common/warp.h"
 #include "kernels/simt/observer.h"
+#include "kernels/simt/schedule.h"
 #include "tests/simt/device_array.h"
 
 namespace galrec {
@@ -80,6 +81,7 @@ __global__ void a_bit_of_everything(float* out) {
 }
 
 TEST(Observer, SeesEveryEvent) {
+  const simt::ScheduleScope immediate({});
   Stream stream;
   const DeviceArray<float> out(64, 1.0f);
   Counter seen;
@@ -100,6 +102,7 @@ TEST(Observer, SeesEveryEvent) {
 __global__ void fails(float* out) { out[threadIdx.x] = load16(out + 1)[0]; }
 
 TEST(Observer, IsToldOfTheEndAfterAnError) {
+  const simt::ScheduleScope immediate({});
   Stream stream;
   const DeviceArray<float> out(64);
   Counter seen;

@@ -146,7 +146,7 @@ TEST_F(GuardedDeathTest, KernelsAndCopiesMay) {
         Stream stream;
         const DeviceArray<float> x(64, 1.0f);
         launch(add_one, 1, 64, 0, stream, x.data());
-        GALREC_CUDA_CHECK(cudaMemset(x.data(), 0, 4));
+        GALREC_CUDA_CHECK(cudaMemsetAsync(x.data(), 0, 4, stream));
         const auto got = x.host();
         std::exit(got[0] == 0.0f && got[63] == 2.0f ? 7 : 1);
       },
@@ -159,6 +159,7 @@ TEST_F(GuardedDeathTest, KernelsMayNotWriteBeyond) {
         Stream stream;
         const DeviceArray<float> x(64, 1.0f);
         launch(far_beyond, 1, 1, 0, stream, x.data());
+        cudaStreamSynchronize(stream);
       },
       "device memory overrun: byte 4000 of the 256 bytes");
 }
