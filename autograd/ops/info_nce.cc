@@ -23,7 +23,7 @@ InfoNceResult<T> info_nce(Tape<T>& tape, Variable<T> anchor, Variable<T> positiv
                         anchor.value(), positive.value(), queue, kept_queue_ids, kept_own_ids, tau);
   });
   tape.record("info_nce", loss, [&tape, anchor, positive, loss, lse, queue, kept_queue_ids, kept_own_ids, tau] {
-    const double dloss = read_gradient(tape, loss);
+    const View<T, 1> dloss = as_scalar(tape.gradient(loss));
     auto danchor = tape.claim(anchor);
     ensure_memory(tape, danchor, anchor.rows(), anchor.cols());
     const auto dpositive = tape.claim(positive);

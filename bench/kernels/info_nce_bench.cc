@@ -19,7 +19,7 @@ const Shape kShapes[] = {{"nano", 128, 128, 512}, {"mini", 64, 256, 512}, {"base
 
 struct Problem {
   Shape s;
-  std::vector<float> anchor, positive, queue, danchor, dpositive, loss, losses, lse, score, hardest;
+  std::vector<float> anchor, positive, queue, danchor, dpositive, loss, losses, lse, score, hardest, dloss = {1};
   std::vector<std::int32_t> queue_ids, own_ids;
 
   static std::vector<float> unit_rows(std::int64_t rows, std::int64_t cols, std::uint64_t seed) {
@@ -38,7 +38,7 @@ struct Problem {
   }
   void backward(galrec::CpuContext& ctx) {
     using galrec::view_of;
-    galrec::info_nce_backward<float>(ctx, view_of(danchor, s.n, s.c), view_of(dpositive, s.n, s.c), 1, view_of(anchor, s.n, s.c),
+    galrec::info_nce_backward<float>(ctx, view_of(danchor, s.n, s.c), view_of(dpositive, s.n, s.c), view_of(dloss), view_of(anchor, s.n, s.c),
                                      view_of(positive, s.n, s.c), view_of(queue, s.q, s.c), view_of(queue_ids), view_of(own_ids), view_of(lse),
                                      0.07, galrec::Accumulate::kOverwrite, galrec::Accumulate::kOverwrite);
   }

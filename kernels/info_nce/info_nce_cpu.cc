@@ -116,7 +116,7 @@ void info_nce_forward(CpuContext& ctx, View<T, 1> loss, View<T, 1> losses, View<
 }
 
 template <class T>
-void info_nce_backward(CpuContext& ctx, View<T, 2> danchor, View<T, 2> dpositive, double dloss, ConstView<T, 2> anchor,
+void info_nce_backward(CpuContext& ctx, View<T, 2> danchor, View<T, 2> dpositive, ConstView<T, 1> dloss, ConstView<T, 2> anchor,
                        ConstView<T, 2> positive, ConstView<T, 2> queue, View<const std::int32_t, 1> queue_ids,
                        View<const std::int32_t, 1> own_ids, ConstView<T, 1> lse, double tau,
                        Accumulate danchor_accumulate, Accumulate dpositive_accumulate) {
@@ -128,9 +128,10 @@ void info_nce_backward(CpuContext& ctx, View<T, 2> danchor, View<T, 2> dpositive
   GALREC_CHECK(!dpositive || (dpositive.rows() == n && dpositive.cols() == c),
                "dpositive is ({}, {}), expected ({}, {})", dpositive.rows(), dpositive.cols(), n, c);
   GALREC_CHECK(lse.extent(0) == n, "lse ({}) for {} anchors", lse.extent(0), n);
+  GALREC_CHECK(dloss.extent(0) == 1, "dloss ({})", dloss.extent(0));
   ScratchScope scratch(ctx.scratch());
   auto work = scratch->matrix<T>(ctx.threads(), kAnchorBlock * tile_rows);
-  const T g = static_cast<T>(dloss / static_cast<double>(n) / tau);
+  const T g = static_cast<T>(static_cast<double>(dloss[0]) / static_cast<double>(n) / tau);
   parallel_for(ctx, n, kAnchorBlock, [&](std::int64_t begin, std::int64_t end, int worker) {
     // p+ - 1 = -sum_q p_q: taken from the sum, it does not cancel when the anchor has found its positive.
     T pull[kAnchorBlock] = {};
@@ -173,7 +174,7 @@ void info_nce_backward(CpuContext& ctx, View<T, 2> danchor, View<T, 2> dpositive
   template void info_nce_forward<T>(CpuContext&, View<T, 1>, View<T, 1>, View<T, 1>, View<T, 1>, View<T, 1>,        \
                                     ConstView<T, 2>, ConstView<T, 2>, ConstView<T, 2>, View<const std::int32_t, 1>, \
                                     View<const std::int32_t, 1>, double);                                           \
-  template void info_nce_backward<T>(CpuContext&, View<T, 2>, View<T, 2>, double, ConstView<T, 2>, ConstView<T, 2>, \
+  template void info_nce_backward<T>(CpuContext&, View<T, 2>, View<T, 2>, ConstView<T, 1>, ConstView<T, 2>, ConstView<T, 2>, \
                                      ConstView<T, 2>, View<const std::int32_t, 1>, View<const std::int32_t, 1>,     \
                                      ConstView<T, 1>, double, Accumulate, Accumulate);
 GALREC_INSTANTIATE(float)

@@ -98,6 +98,8 @@ class ScoreTile {
     if constexpr (kTensorCores) return warp_id() % 4 * 32 + j / 2 * 8 + lane_id() % 4 * 2 + j % 2;
     return thread_id() % 16 + 16 * j;
   }
+  /// A thread's scores of a row fall into as many 32-column words as it takes at kWordColumns each, in the order of j.
+  static constexpr int kWordColumns = kTensorCores ? 8 : 2;
   /// Which of the kRowWarps warps that share this thread's rows it belongs to.
   __device__ __forceinline__ static int row_warp() { return kTensorCores ? warp_id() % 4 : 0; }
 
@@ -147,7 +149,7 @@ class ScoreTile {
     const int chunk = thread_id() % kChunks;
     const int at = first + chunk * kPack;
     const int valid = max(0, min(kPack, depth - at));
-#pragma unroll
+#pragma unroll 1  // or the addresses of all copies stay in registers that the scores need
     for (int i = 0; i < kPanelRows * kChunks / kTileThreads; ++i) {
       const int r = thread_id() / kChunks + i * (kTileThreads / kChunks);
       const T* from = rows.row(r);

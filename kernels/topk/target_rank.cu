@@ -42,6 +42,8 @@ template <class T, int kRows>
 struct CountShared {
   typename ScoreTile<T, kRows>::Panels panels;
   ExcludedBits<kRows> excluded;
+  float own[kRows];
+  std::int32_t target[kRows];
 };
 
 template <class T, int kRows, RowAccess kAccess>
@@ -51,52 +53,64 @@ __global__ void __launch_bounds__(kTileThreads, std::is_same_v<T, bfloat16> ? 2 
   using Tile = ScoreTile<T, kRows>;
   auto& s = block_shared<CountShared<T, kRows>>();
   const std::int64_t first_query = static_cast<std::int64_t>(blockIdx.x) * kRows, queries = o.queries.rows();
+  const int rows = static_cast<int>(min(queries - first_query, std::int64_t{kRows}));
+  for (int row = thread_id(); row < rows; row += kTileThreads) {
+    s.own[row] = target_score[first_query + row];
+    s.target[row] = targets[first_query + row];
+  }
   Tile tile;
-  std::int32_t above[Tile::kThreadRows] = {}, equal[Tile::kThreadRows] = {};
+  unsigned counts[Tile::kThreadRows] = {};  // scores above the target's, and, from bit 16 on, equal to it
+  static_assert(ItemSplits::kMostTiles * Tile::kThreadColumns < 0x10000);
   const std::int64_t first_tile = blockIdx.y * o.tiles_per_split;
   const std::int64_t last_tile = min(first_tile + o.tiles_per_split, o.tiles());
   for (std::int64_t t = first_tile; t < last_tile; ++t) {
     const std::int64_t first_item = t * kTileColumns;
     const int tile_of_group = static_cast<int>((t - first_tile) % kGroupTiles);
-    // The products' last barrier has let every thread finish its look at the bits of the group before only if they were read
-    // before it: hence a barrier of their own.
     if (tile_of_group == 0) {
-      __syncthreads();
+      __syncthreads();  // the bits of the group before have been read
       s.excluded.mark(o.excluded, first_query, queries, first_item, o.items.rows(), o.status);
     }
     tile.template compute<kAccess>(s.panels, RowsFrom<T>(o.queries, first_query), RowsFrom<T>(o.items, first_item),
                                    static_cast<int>(o.queries.cols()));
+    const int items = static_cast<int>(min(o.items.rows() - first_item, std::int64_t{kTileColumns}));
+    if (o.bias) {
+#pragma unroll
+      for (int j = 0; j < Tile::kThreadColumns; ++j) {
+        const float bias = Tile::column(j) < items ? o.bias[first_item + Tile::column(j)] : 0.0f;
+#pragma unroll
+        for (int i = 0; i < Tile::kThreadRows; ++i) tile.at(i, j) += bias;
+      }
+    }
 #pragma unroll
     for (int i = 0; i < Tile::kThreadRows; ++i) {
       const int row = Tile::row(i);
-      const std::int64_t query = first_query + row;
-      if (query >= queries) continue;
-      const float own = target_score[query];
-      const std::int64_t target = targets[query];
+      if (row >= rows) continue;
+      const float own = s.own[row];
+      const int target = s.target[row] - static_cast<int>(first_item);
       bool nan = false;
 #pragma unroll
-      for (int j = 0; j < Tile::kThreadColumns; ++j) {
-        const int column = Tile::column(j);
-        const std::int64_t item = first_item + column;
-        if (item >= o.items.rows()) continue;
-        const float score = tile.at(i, j) + (o.bias ? o.bias[item] : 0.0f);
-        nan |= score != score;
-        if (!(score >= own) || item == target) continue;
-        const unsigned word = s.excluded.words[row][tile_of_group * kTileWords + column / 32];
-        if ((word >> static_cast<unsigned>(column % 32) & 1u) != 0) continue;
-        above[i] += score > own;
-        equal[i] += score == own;
+      for (int first = 0; first < Tile::kThreadColumns; first += Tile::kWordColumns) {
+        const unsigned excluded = s.excluded.words[row][tile_of_group * kTileWords + Tile::column(first) / 32];
+#pragma unroll
+        for (int j = first; j < first + Tile::kWordColumns; ++j) {
+          const int column = Tile::column(j);
+          const float score = tile.at(i, j);
+          const bool candidate = column < items && column != target && (excluded >> static_cast<unsigned>(column % 32) & 1u) == 0;
+          nan |= score != score && column < items;
+          counts[i] += candidate ? (score > own ? 1u : 0u) + (score == own ? 0x10000u : 0u) : 0u;
+        }
       }
-      if (nan) report_nan(o.status, query);
+      if (nan) report_nan(o.status, first_query + row);
     }
   }
 #pragma unroll
   for (int i = 0; i < Tile::kThreadRows; ++i) {
-    const std::int32_t more = warp_sum<Tile::kRowLanes>(above[i]), same = warp_sum<Tile::kRowLanes>(equal[i]);
-    const std::int64_t query = first_query + Tile::row(i);
-    if (lane_id() % Tile::kRowLanes != 0 || query >= queries || more + same == 0) continue;
-    atomicAdd(&ranks[query], more + same);  // of integers: the order does not show
-    atomicAdd(&ties[query], same);
+    const auto above = static_cast<int>(warp_sum<Tile::kRowLanes>(counts[i] & 0xffffu));
+    const auto equal = static_cast<int>(warp_sum<Tile::kRowLanes>(counts[i] >> 16));
+    const int row = Tile::row(i);
+    if (lane_id() % Tile::kRowLanes != 0 || row >= rows || above + equal == 0) continue;
+    atomicAdd(&ranks[first_query + row], above + equal);  // of integers: the order does not show
+    atomicAdd(&ties[first_query + row], equal);
   }
 }
 

@@ -32,29 +32,35 @@ template <class T, int kRows>
 __device__ __forceinline__ void keep_survivors(SelectShared<T, kRows>& s, ScoreTile<T, kRows>& tile, const RankingOperands<T>& o,
                                                std::int64_t first_query, std::int64_t first_item) {
   using Tile = ScoreTile<T, kRows>;
-  float bias[Tile::kThreadColumns];
+  const int queries = static_cast<int>(min(o.queries.rows() - first_query, std::int64_t{kRows}));
+  const int items = static_cast<int>(min(o.items.rows() - first_item, std::int64_t{kTileColumns}));
+  if (o.bias) {
 #pragma unroll
-  for (int j = 0; j < Tile::kThreadColumns; ++j) {
-    const std::int64_t item = first_item + Tile::column(j);
-    bias[j] = o.bias && item < o.items.rows() ? o.bias[item] : 0;
+    for (int j = 0; j < Tile::kThreadColumns; ++j) {
+      const float bias = Tile::column(j) < items ? o.bias[first_item + Tile::column(j)] : 0.0f;
+#pragma unroll
+      for (int i = 0; i < Tile::kThreadRows; ++i) tile.at(i, j) += bias;
+    }
   }
 #pragma unroll
   for (int i = 0; i < Tile::kThreadRows; ++i) {
     const int row = Tile::row(i);
-    if (first_query + row >= o.queries.rows()) continue;
+    if (row >= queries) continue;
     const float bar = s.bar[row];
     bool nan = false;
 #pragma unroll
-    for (int j = 0; j < Tile::kThreadColumns; ++j) {
-      const int column = Tile::column(j);
-      const float score = tile.at(i, j) + bias[j];
-      if (score <= bar || first_item + column >= o.items.rows()) continue;
-      if (score != score) {
-        nan = true;
-        continue;
+    for (int first = 0; first < Tile::kThreadColumns; first += Tile::kWordColumns) {
+      unsigned bits = 0;
+#pragma unroll
+      for (int j = first; j < first + Tile::kWordColumns; ++j) {
+        const int column = Tile::column(j);
+        const float score = tile.at(i, j);
+        nan |= score != score && column < items;
+        if (score <= bar || score != score || column >= items) continue;
+        s.scores[row][column] = score;
+        bits |= 1u << static_cast<unsigned>(column % 32);
       }
-      s.scores[row][column] = score;
-      atomicOr(&s.survivors[row][column / 32], 1u << static_cast<unsigned>(column % 32));
+      if (bits != 0) atomicOr(&s.survivors[row][Tile::column(first) / 32], bits);
     }
     if (nan) report_nan(o.status, first_query + row);
   }

@@ -31,12 +31,13 @@ void check_ranking(View<const T, 2> queries, View<const T, 2> items, View<const 
 /// How many tiles of items a block goes through, and how many blocks share the items. Few queries spread over more blocks; the
 /// results are exact and do not depend on it.
 struct ItemSplits {
+  static constexpr std::int64_t kMostTiles = 4096;
   std::int64_t tiles_per_split, count;
 
   ItemSplits(std::int64_t queries, std::int64_t items) {
     const std::int64_t tiles = (items + kTileColumns - 1) / kTileColumns;
     const std::int64_t least = queries <= 64 ? 2 : 16, most = queries <= 64 ? 256 : 32;
-    tiles_per_split = std::max(least, (tiles + most - 1) / most);
+    tiles_per_split = std::clamp((tiles + most - 1) / most, least, kMostTiles);
     count = (tiles + tiles_per_split - 1) / tiles_per_split;
   }
 };

@@ -105,7 +105,8 @@ Ran<T> run(const Inputs& in, int threads, double dloss, Accumulate accumulate = 
   const double filler = accumulate == Accumulate::kAdd ? before : std::numeric_limits<double>::quiet_NaN();
   const std::vector<double> initial(in.n * in.c, filler);
   Matrix<T> danchor(in.n, in.c, initial), dpositive(in.n, in.c, initial, 2);
-  info_nce_backward<T>(ctx, danchor.view(), dpositive.view(), dloss, anchor.view(), positive.view(), queue.view(), view_of(in.queue_ids),
+  const std::vector<T> scale = {static_cast<T>(dloss)};
+  info_nce_backward<T>(ctx, danchor.view(), dpositive.view(), view_of(scale), anchor.view(), positive.view(), queue.view(), view_of(in.queue_ids),
                        view_of(in.own_ids), lse.vector(), in.tau, accumulate, accumulate);
   return {loss.values(), losses.values(), lse.values(), score.values(), hardest.values(), danchor.values(), dpositive.values()};
 }
@@ -276,7 +277,8 @@ TEST(InfoNce, ThePositiveMayBeConstant) {
   const auto expected = run<double>(in, 1, 1);
   CpuContext ctx(1);
   Guarded<double> danchor(in.n * in.c);
-  info_nce_backward<double>(ctx, danchor.matrix(in.n, in.c), {}, 1, view_of(in.anchor, in.n, in.c), view_of(in.positive, in.n, in.c),
+  const std::vector<double> one = {1};
+  info_nce_backward<double>(ctx, danchor.matrix(in.n, in.c), {}, view_of(one), view_of(in.anchor, in.n, in.c), view_of(in.positive, in.n, in.c),
                             view_of(in.queue, in.q, in.c), view_of(in.queue_ids), view_of(in.own_ids), view_of(expected.lse), in.tau,
                             Accumulate::kOverwrite, Accumulate::kOverwrite);
   test::expect_same_bits(danchor.values(), expected.danchor, "danchor");
@@ -315,7 +317,7 @@ TEST(InfoNce, RefusesBadArguments) {
   EXPECT_THROW(forward(view_of(three), a.slice_rows(0, 2), k), CheckError);
   EXPECT_THROW(forward(view_of(three), a, k.slice_cols(0, 3)), CheckError);
   const auto backward = [&](View<double, 2> danchor, View<double, 2> dpositive) {
-    info_nce_backward<double>(ctx, danchor, dpositive, 1, a, a, k, view_of(good.queue_ids), view_of(good.own_ids), view_of(three), 1,
+    info_nce_backward<double>(ctx, danchor, dpositive, view_of(loss), a, a, k, view_of(good.queue_ids), view_of(good.own_ids), view_of(three), 1,
                               Accumulate::kOverwrite, Accumulate::kOverwrite);
   };
   EXPECT_NO_THROW(backward(view_of(gradient, 3, 4), {}));
