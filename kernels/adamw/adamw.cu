@@ -71,11 +71,14 @@ __device__ __forceinline__ void update(const Arenas& a, std::int64_t e, std::int
   if (average >= 0) load_floats<Width>(a.ema + average, ema);
 #pragma unroll
   for (int i = 0; i < Width; ++i) {
-    const float gradient = g[i] * k.scale;
-    m[i] = k.beta1 * m[i] + k.one_minus_beta1 * gradient;
-    v[i] = k.beta2 * v[i] + k.one_minus_beta2 * gradient * gradient;
-    p[i] = p[i] * decay - k.step_size * m[i] / (sqrtf(v[i]) * k.inv_sqrt_correction + k.eps);
-    ema[i] = k.mu * ema[i] + k.one_minus_mu * p[i];
+    // Every rounding is spelled out: an element has the same bits whether it is updated in a vector or at a span's
+    // edge.
+    const float gradient = __fmul_rn(g[i], k.scale);
+    m[i] = __fmaf_rn(k.beta1, m[i], __fmul_rn(k.one_minus_beta1, gradient));
+    v[i] = __fmaf_rn(k.beta2, v[i], __fmul_rn(__fmul_rn(k.one_minus_beta2, gradient), gradient));
+    const float denominator = __fmaf_rn(__fsqrt_rn(v[i]), k.inv_sqrt_correction, k.eps);
+    p[i] = __fmaf_rn(p[i], decay, -__fdiv_rn(__fmul_rn(k.step_size, m[i]), denominator));
+    ema[i] = __fmaf_rn(k.mu, ema[i], __fmul_rn(k.one_minus_mu, p[i]));
   }
   store_floats<Width>(a.param + e, p);
   store_floats<Width>(a.m + e, m);

@@ -87,7 +87,7 @@ TYPED_TEST(EmbeddingCuda, ForwardCopiesOrAddsRows) {
   using T = typename TypeParam::Value;
   GALREC_REQUIRE_BACKEND(TypeParam, ctx);
   for (std::int64_t cols : {1, 31, 33, 127, 256, 257, 768, 769}) {
-    for (std::int64_t n : {1, 33, 257}) {
+    for (std::int64_t n : {1, 33, 127}) {
       const std::int64_t rows = 100;
       const auto table = test::random_normal<double>(rows * cols, 1);
       const auto start = test::quantized<T>(test::random_normal<double>(n * cols, 2));
@@ -113,11 +113,11 @@ TYPED_TEST(EmbeddingCuda, ForwardCopiesOrAddsRows) {
 TYPED_TEST(EmbeddingCuda, BackwardSumsInPositionOrder) {
   using T = typename TypeParam::Value;
   GALREC_REQUIRE_BACKEND(TypeParam, ctx);
-  for (std::int64_t cols : {1, 31, 128, 257}) {
-    for (std::int32_t rows : {1, 2, 33, 511, 512, 2049, 70000, 300000}) {  // one, two and three digits of the sort
-      if (rows >= 70000 && cols > 1) continue;
-      for (std::int64_t n : {1, 64, 65, 769, 9001}) {
-        if (n == 9001 && cols > 31) continue;
+  for (std::int64_t cols : {1, 31, 128}) {
+    for (std::int32_t rows : {1, 33, 511, 512, 5000, 300000}) {  // one, two and three digits of the sort
+      for (std::int64_t n : {1, 65, 769, 9001}) {
+        if (cols > 1 && (rows > 512 || n > 769)) continue;
+        if (rows == 300000 && n != 769) continue;
         const auto dy = test::quantized<T>(test::random_normal<double>(n * cols, 2));
         const auto start = test::random_normal<double>(rows * cols, 4);
         for (const auto& ids : {mixed_ids(n, rows, 3), Ids(static_cast<std::size_t>(n), rows - 1)}) {
