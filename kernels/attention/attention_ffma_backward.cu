@@ -165,7 +165,7 @@ __global__ void __launch_bounds__(kThreads) queries_kernel(BackwardArgs<T> args,
     s.distance[2 * reach] += above;
   }
   __syncthreads();
-  write_bucket_shares(args.partial_of(slot_of(work.sequence, seq, i0), h), s.distance, common.bias, -(i0 + kTile - 1),
+  write_bucket_shares(args.partial_of(slot_of(work.sequence, seq, i0), h), s.distance, reach, common.bias, -(i0 + kTile - 1),
                       seq.keys - 1 - i0);
 }
 

@@ -213,9 +213,13 @@ class BiasWindow {
   static GALREC_HOST_DEVICE int floats(int distances) { return 2 * copy_stride(distances); }
   static GALREC_HOST_DEVICE int copy_stride(int distances) { return (distances + 1 + 31) / 32 * 32 + 16; }
 
-  /// Over distances [lowest, highest], at most `capacity` of them.
-  __device__ BiasWindow(float* memory, int capacity, int lowest, int highest)
-      : at_(memory), stride_(copy_stride(capacity)), lowest_(lowest), highest_(highest) {}
+  /// Over distances [lowest, highest], at most `capacity` of them; none is farther than `far`, behind which all are
+  /// alike.
+  __device__ BiasWindow(float* memory, int capacity, int far, int lowest, int highest)
+      : at_(memory),
+        stride_(copy_stride(capacity)),
+        lowest_(min(max(lowest, -far), far)),
+        highest_(min(max(highest, -far), far)) {}
   /// At each distance `factor` times its bias; `direction` -1: times the bias of -distance.
   __device__ void fill(const Bias& bias, int h, float factor, int direction, int thread, int threads) {
     for (int i = thread; i <= highest_ - lowest_; i += threads) {
@@ -278,6 +282,23 @@ __device__ __forceinline__ void hide_keys(float (&x)[kTiles][4], const Common& c
     for (int n = 0; n < kTiles; ++n) {
       if (8 * n >= left) x[n][2 * half] = -INFINITY;
       if (8 * n + 1 >= left) x[n][2 * half + 1] = -INFINITY;
+    }
+  }
+}
+
+/// The same with keys down the rows: -inf where key `row` + … is not seen by query `column` + ….
+template <int kTiles>
+__device__ __forceinline__ void hide_queries(float (&x)[kTiles][4], const Common& common, int keys, int row,
+                                             int column) {
+  const int lane = lane_id();
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int key = row + lane / 4 + 8 * half;
+    const int hidden = key < keys ? common.first_query(key) - column - 2 * (lane % 4) : 8 * kTiles;
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+      if (8 * n < hidden) x[n][2 * half] = -INFINITY;
+      if (8 * n + 1 < hidden) x[n][2 * half + 1] = -INFINITY;
     }
   }
 }

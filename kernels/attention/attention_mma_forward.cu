@@ -13,8 +13,6 @@ namespace galrec::attention_cuda {
 
 namespace {
 
-enum class Drop { kNothing, kSome };
-
 template <int kDim_, int kWarps_, int kKeys_, int kStages_, int kBlocks_>
 struct Shape {
   static constexpr int kDim = kDim_, kWarps = kWarps_, kKeys = kKeys_, kStages = kStages_;
@@ -68,7 +66,7 @@ __device__ __forceinline__ void softmax_step(float (&s)[kTiles][4], float (&out)
   }
 }
 
-template <class S, Drop kDrop>
+template <class S>
 __global__ void __launch_bounds__(S::kThreads, S::kBlocks)
     forward_kernel(ForwardArgs<bfloat16> args, WorkList list, int window_capacity) {
   constexpr int kDim = S::kDim, kKeys = S::kKeys, kTiles = S::kTiles;
@@ -86,8 +84,8 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks)
   const bool fits = total <= S::kStages;
 
   const int far = common.bias.reach + S::kMargin, padded = (end - first + 15) / 16 * 16;
-  BiasWindow window(reinterpret_cast<float*>(&s + 1), window_capacity, max(-far, 1 - first - padded),
-                    min(far, total * kKeys - 1 - first));
+  BiasWindow window(reinterpret_cast<float*>(&s + 1), window_capacity, far, 1 - first - padded,
+                    total * kKeys - 1 - first);
   if (common.bias.present()) window.fill(common.bias, h, 1.0f / common.scale, 1, thread_id(), S::kThreads);
   const auto copy_keys = [&](int tile) {
     const int j0 = tile * kKeys, count = min(kKeys, seq.keys - j0);
@@ -135,7 +133,7 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks)
         times_rows<kDim, kTiles>(p, s.q, 16 * warp, s.k[tile % S::kStages], step);
         if (j0 + S::kStep > common.visible(i0, seq.keys)) hide_keys(p, common, seq.keys, i0, j0);
         softmax_step(p, out, softmax, common.scale * kLog2e);
-        if constexpr (kDrop == Drop::kSome) {
+        if (common.dropout.active()) {
           const std::uint64_t block = common.mask_block(seq.q0 + i0 + g, h) + static_cast<unsigned>(j0 / 8);
           drop_keys(p, common.dropout, block, block + static_cast<std::uint64_t>(common.heads) * kMaskRow);
         }
@@ -173,8 +171,8 @@ void run(CudaContext& ctx, const ForwardArgs<bfloat16>& args, const WorkList& li
       bias.present() ? static_cast<int>(std::min<std::int64_t>(2 * (bias.reach + S::kMargin) + 1, 2LL * longest)) : 0;
   const std::size_t bytes =
       sizeof(Shared<S>) + (bias.present() ? static_cast<std::size_t>(BiasWindow::floats(capacity)) * sizeof(float) : 0);
-  const auto kernel = args.common.dropout.active() ? forward_kernel<S, Drop::kSome> : forward_kernel<S, Drop::kNothing>;
-  launch(kernel, list.capacity * args.common.heads, dim3(S::kThreads), bytes, ctx.stream(), args, list, capacity);
+  launch(forward_kernel<S>, list.capacity * args.common.heads, dim3(S::kThreads), bytes, ctx.stream(), args, list,
+         capacity);
 }
 
 template <int kDim>
