@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets up, builds and tests GALRec. Works from any directory, as often as you like.
-#   scripts/test.sh            release build, all tests
-#   scripts/test.sh --all      also sanitizers, the race build and a short run of every fuzzer (what CI does)
+#   scripts/test.sh            release build with the CUDA backend on the executor, all tests on both backends
+#   scripts/test.sh --all      also sanitizers, race builds, other lane orders, fuzzers, and nvcc where it is installed (what CI does)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -23,19 +23,21 @@ step() { printf '\n== %s (%s)\n' "$1" "$(date +%H:%M:%S)"; }
 step "packages"
 if [ "$all" = yes ]; then scripts/install_packages.sh sanitizers; else scripts/install_packages.sh; fi
 
-build() {  # build PRESET TARGET: configure a preset and build a target of it
-  step "build: $1"
+build() {  # build PRESET TARGET [-DOPTION…]: configure a preset and build a target of it
+  local preset=$1 target=$2
+  shift 2
+  step "build: $preset"
   # GCC's flow analysis raises false alarms in instrumented code; the other builds keep warnings errors.
   local strict=$werror
-  if [ "$1" = asan ]; then strict=OFF; fi
-  cmake --preset "$1" -DGALREC_WERROR=$strict ${3:-} ${4:-} >build/"$1".configure.log 2>&1 || { cat build/"$1".configure.log; exit 1; }
-  cmake --build --preset "$1" --target "$2" -- --quiet
+  case "$preset" in asan | race) strict=OFF ;; esac
+  cmake --preset "$preset" -DGALREC_WERROR=$strict "$@" >build/"$preset".configure.log 2>&1 || { cat build/"$preset".configure.log; exit 1; }
+  cmake --build --preset "$preset" --target "$target" -- --quiet
 }
 mkdir -p build
 
 if [ "$all" = yes ]; then
   build asan all
-  step "tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+  step "tests under AddressSanitizer and UndefinedBehaviorSanitizer, the CUDA kernels among them"
   # The sanitized run repeats every unit test; what trains for long or reads the real data runs in the release build.
   (cd build/asan && ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions="$PWD/../../scripts/lsan.supp" \
     ctest -j2 --output-on-failure --timeout 900 -LE slow | tail -n 25)
@@ -50,9 +52,31 @@ if [ "$all" = yes ]; then
   build fuzz fuzzers
   step "fuzzers"
   scripts/fuzz.sh "${GALREC_FUZZ_SECONDS:-10}"
+
+  build race cuda_tests
+  step "CUDA tests under the executor's race detector"
+  (cd build/race && ctest -j2 --output-on-failure --timeout 900 -L cuda | tail -n 25)
 fi
 
-build release all -DGALREC_TESTS=ON -DGALREC_BENCH=ON
+build emulated all
+if [ "$all" = yes ]; then
+  for order in reverse shuffled; do
+    step "CUDA tests, lanes and blocks in $order order"
+    (cd build/emulated && GALREC_SIMT_LANES=$order GALREC_SIMT_BLOCKS=$order \
+      ctest -j2 --output-on-failure --timeout 900 -L cuda | tail -n 8)
+  done
+
+  if command -v nvcc >/dev/null; then
+    step "nvcc: every kernel for sm_80 and sm_90a, no register spilled"
+    scripts/compiled.py --check
+    build cuda all -DGALREC_BENCH=OFF
+    step "tests of the nvcc build (without a GPU its CUDA cases are skipped)"
+    (cd build/cuda && ctest -j2 --output-on-failure --timeout 900 -LE slow | tail -n 12)
+  else
+    step "nvcc is not installed: the CUDA compiler's stage is left out"
+  fi
+fi
+
 step "tests"
-cd build/release
+cd build/emulated
 ctest -j2 --no-tests=error --output-on-failure --timeout 900

@@ -139,6 +139,7 @@ void add_bench(CLI::App& app, const CommonOptions& common) {
   auto o = std::make_shared<Options>();
   auto* c = app.add_subcommand("bench", "Time whole steps of real work; see bench/peers for the same work in PyTorch");
   c->require_subcommand(1);
+  add_bench_kernels(*c);
   auto* step = c->add_subcommand("step", "One whole GAL step: six hops, six losses, cross-entropy over all columns, backward, momentum forward, clip, AdamW, EMA, dropout");
   step->add_option("--data", o->data, "data set folder")->required();
   step->add_option("--preset", o->preset, "model size")->capture_default_str();

@@ -25,6 +25,8 @@ void add_verify(CLI::App& app, const CommonOptions& common);
 void add_parity(CLI::App& app, const CommonOptions& common);
 void add_export(CLI::App& app, const CommonOptions& common);
 void add_bench(CLI::App& app, const CommonOptions& common);
+/// `kernels` below `bench`: the executor's meter, where the build has it.
+void add_bench_kernels(CLI::App& bench);
 
 /// The whole program: parses, runs one command, prints errors and the peak memory. Returns the exit code:
 /// 0, 1 (a bug), 2 (usage), 3 (data), 4 (numerical).
