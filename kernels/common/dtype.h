@@ -37,7 +37,8 @@ struct Accumulator<bfloat16> {
 template <class T>
 using Acc = typename Accumulator<T>::type;
 
-/// How matrix products are computed. The master weights and all other arithmetic stay fp32 (or double).
-enum class GemmPrecision { kFull, kBf16 };
+/// How products of fp32 matrices are computed. The master weights and all other arithmetic stay fp32 (or double). kTf32 is CUDA's;
+/// the CPU takes it for kFull.
+enum class GemmPrecision { kFull, kBf16, kTf32 };
 
 }  // namespace galrec

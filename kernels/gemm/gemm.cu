@@ -9,12 +9,6 @@ namespace {
 
 using namespace gemm_cuda;
 
-template <class T>
-Operand<T> operand(const View<const T, 2>& x, Major major) {
-  const std::int64_t stride = x.rows() <= 1 ? pieces(std::max<std::int64_t>(x.cols(), 1), 16) * 16 : x.stride[0];
-  return {x.data, stride, major, access_of(x.data, stride)};
-}
-
 template <class In, class Out>
 Product<In> checked(const View<Out, 2>& c, const View<const In, 2>& a, const View<const In, 2>& b, const GemmOptions& o) {
   const bool ta = o.a == Transpose::kYes, tb = o.b == Transpose::kYes;
@@ -24,7 +18,7 @@ Product<In> checked(const View<Out, 2>& c, const View<const In, 2>& a, const Vie
   GALREC_CHECK(c.rows() <= 1 || c.stride[0] >= c.cols());
   GALREC_CHECK(a.rows() <= 1 || a.stride[0] >= a.cols());
   GALREC_CHECK(b.rows() <= 1 || b.stride[0] >= b.cols());
-  return {m, n, k, operand<In>(a, ta ? Major::kEdge : Major::kDepth), operand<In>(b, tb ? Major::kDepth : Major::kEdge)};
+  return {m, n, k, operand_of<In>(a, ta ? Major::kEdge : Major::kDepth), operand_of<In>(b, tb ? Major::kDepth : Major::kEdge)};
 }
 
 template <class In, class Out>
@@ -35,7 +29,16 @@ void multiply(CudaContext& ctx, View<Out, 2> c, const View<const In, 2>& a, cons
     if (options.accumulate == Accumulate::kOverwrite) fill<Out>(ctx, c, 0);
     return;
   }
-  multiply_ffma<In, Out>(ctx, c, p, options);
+  GALREC_CHECK(p.k <= INT32_MAX, "a depth of {}", p.k);
+  if constexpr (std::is_same_v<In, bfloat16>) {
+    multiply_mma<In, Out>(ctx, c, p, options);
+  } else if (ctx.gemm_precision() == GemmPrecision::kBf16) {
+    multiply_mma_rounded(ctx, c, p, options);
+  } else if (ctx.gemm_precision() == GemmPrecision::kTf32) {
+    multiply_tf32(ctx, c, p, options);
+  } else {
+    multiply_ffma<In, Out>(ctx, c, p, options);
+  }
 }
 
 }  // namespace

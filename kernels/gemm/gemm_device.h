@@ -47,6 +47,13 @@ Access access_of(const T* data, std::int64_t stride) {
 
 inline std::int64_t pieces(std::int64_t extent, std::int64_t size) { return (extent + size - 1) / size; }
 
+template <class T>
+Operand<T> operand_of(const View<const T, 2>& x, Major major) {
+  // A single row has no stride worth looking at.
+  const std::int64_t stride = x.rows() <= 1 ? pieces(std::max<std::int64_t>(x.cols(), 1), 16) * 16 : x.stride[0];
+  return {x.data, stride, major, access_of(x.data, stride)};
+}
+
 /// Slices of the depth, each `depth` long but the last.
 struct Slices {
   std::int64_t count, depth;
@@ -149,5 +156,11 @@ void multiply_in_slices(CudaContext& ctx, View<Out, 2> c, const GemmOptions& opt
 /// c = alpha a b (+ c) on the ordinary fp32 units (gemm_ffma.cu).
 template <class In, class Out>
 void multiply_ffma(CudaContext& ctx, View<Out, 2> c, const Product<In>& product, const GemmOptions& options);
+/// The same on the tensor cores: bf16 operands (gemm_mma.cu), fp32 operands rounded to TF32 (gemm_tf32.cu) or bf16
+/// (gemm_mma_rounded.cu).
+template <class In, class Out>
+void multiply_mma(CudaContext& ctx, View<Out, 2> c, const Product<In>& product, const GemmOptions& options);
+void multiply_tf32(CudaContext& ctx, View<float, 2> c, const Product<float>& product, const GemmOptions& options);
+void multiply_mma_rounded(CudaContext& ctx, View<float, 2> c, const Product<float>& product, const GemmOptions& options);
 
 }  // namespace galrec::gemm_cuda

@@ -28,7 +28,5 @@ void multiply_ffma(CudaContext& ctx, View<Out, 2> c, const Product<In>& p, const
 }
 
 template void multiply_ffma<float, float>(CudaContext&, View<float, 2>, const Product<float>&, const GemmOptions&);
-template void multiply_ffma<bfloat16, float>(CudaContext&, View<float, 2>, const Product<bfloat16>&, const GemmOptions&);
-template void multiply_ffma<bfloat16, bfloat16>(CudaContext&, View<bfloat16, 2>, const Product<bfloat16>&, const GemmOptions&);
 
 }  // namespace galrec::gemm_cuda

@@ -8,9 +8,13 @@
 // Saved and aliasing  saved: x, w, targets, lse. No aliasing.
 // Numerics and determinism  chunks of rows; logits of one chunk live in scratch and are recomputed in backward (8 N C V FLOPs in all);
 //           fp32 log-sum-exp with exact maxima; the one-hot is subtracted in fp32; chunks are added to dw in order.
-//           CUDA: a target out of range is reported (CudaContext::check_status), its row's loss is NaN
-// Launch    CPU: GEMM per chunk, rows of the chunk in parallel. CUDA: chunks of 2048 / sizeof(T) rows; per chunk a product, a kernel
-//           over its rows or elements, and the products for dx and dw. No host synchronisation
+//           CUDA: a target out of range is reported (CudaContext::check_status), its row's loss is NaN. bf16: logits stay fp32, their
+//           gradients are rounded to bf16 after the one-hot was subtracted. Fixed tiles, summed in order
+// Launch    CPU: GEMM per chunk, rows of the chunk in parallel. CUDA, bf16 in rows aligned to 16 bytes: forward a block per 128 x 128
+//           logits (64 x 64 up to 64 rows) that leaves a maximum and a sum of exponentials per row, then 32 rows a block over the
+//           tiles; backward the same tiles become gradients of logits in registers, one exp per logit, for chunks of 1,024 rows
+//           (2 x 1024 V bytes of scratch, at any N), then the products for dx and dw, which reads and writes dw once per chunk. Other
+//           rows and fp32: logits of a chunk (512 rows of fp32) in scratch, a kernel over its rows. No host synchronisation
 // Reference Wijmans et al. 2024 (Cut Your Losses); T5: scale d^-1/2 only for tied heads
 
 #include "kernels/common/context.h"

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
 #include <string>
 #include <vector>
 
@@ -105,10 +107,58 @@ TYPED_TEST(GemmCuda, EqualsTheDefinitionOnHostileShapesAndStrides) {
   }
 }
 
+// Enough tiles of 128 x 128, a depth of more steps than stages with a part of a step at its end.
 TYPED_TEST(GemmCuda, ManyTiles) {
   using T = typename TypeParam::Value;
   GALREC_REQUIRE_BACKEND(TypeParam, ctx);
-  for (int layout = 0; layout < 4; ++layout) expect_right<T, Acc<T>>(ctx, {1300, 1290, 40}, options(layout), 0);
+  for (int layout = 0; layout < 4; ++layout) {
+    const auto o = options(layout, layout % 2 ? Accumulate::kAdd : Accumulate::kOverwrite, layout % 2 ? 0.5 : 1);
+    expect_right<T, T>(ctx, {1300, 1290, 168}, o, layout < 2 ? 0 : 8);
+    if constexpr (!std::is_same_v<T, Acc<T>>) expect_right<T, float>(ctx, {1290, 1300, 40}, o, layout < 2 ? 8 : 0);
+  }
+}
+
+// fp32 matrices, products of what their elements are in bf16: right for the rounded operands, so not in full precision.
+TEST(GemmCudaPrecision, Bf16RoundsTheOperands) {
+  GALREC_REQUIRE_BACKEND(test::CudaFloat, ctx);
+  ctx.set_gemm_precision(GemmPrecision::kBf16);
+  for (const auto& s : kShapes) {
+    for (int layout = 0; layout < 4; ++layout) {
+      for (std::int64_t gap : {0, 8, 3}) {
+        auto p = Problem::make<float, float>(s, options(layout, gap ? Accumulate::kAdd : Accumulate::kOverwrite, gap ? -0.375 : 1));
+        const auto now = run<float, float>(ctx, p, gap);
+        const auto full = p.expected();
+        p.a = test::quantized<bfloat16>(p.a);
+        p.b = test::quantized<bfloat16>(p.b);
+        test::expect_close(now, p.expected(), test::Tolerance<float>::kRelative, name(s, p.o, gap));
+        EXPECT_TRUE(s.k < 100 || test::relative_error(now, full) > 1e-4) << name(s, p.o, gap);
+      }
+    }
+  }
+}
+
+// 11 significant bits of the operands, rounded to nearest, ties away from zero.
+double tf32(double x) {
+  const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(x));
+  return static_cast<double>(std::bit_cast<float>((bits + 0x1000u) & 0xffffe000u));
+}
+
+TEST(GemmCudaPrecision, Tf32RoundsTheOperands) {
+  GALREC_REQUIRE_BACKEND(test::CudaFloat, ctx);
+  ctx.set_gemm_precision(GemmPrecision::kTf32);
+  std::vector<Shape> shapes(std::begin(kShapes), std::end(kShapes));
+  shapes.push_back({1290, 1300, 40});
+  for (const auto& s : shapes) {
+    for (int layout = 0; layout < 4; ++layout) {
+      const std::int64_t gap = layout % 2 ? 3 : 8;
+      auto p = Problem::make<float, float>(s, options(layout, Accumulate::kAdd, -0.375));
+      const auto now = run<float, float>(ctx, p, gap);
+      const auto full = s.k < 100 ? std::vector<double>() : p.expected();
+      for (auto* operand : {&p.a, &p.b}) std::transform(operand->begin(), operand->end(), operand->begin(), tf32);
+      test::expect_close(now, p.expected(), test::Tolerance<float>::kRelative, name(s, p.o, gap));
+      EXPECT_TRUE(s.k < 100 || test::relative_error(now, full) > 2e-5) << name(s, p.o, gap);
+    }
+  }
 }
 
 TYPED_TEST(GemmCuda, BitsDoNotDependOnTheOrderOfLanesAndBlocks) {
