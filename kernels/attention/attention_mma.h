@@ -8,7 +8,13 @@ namespace galrec::attention_cuda {
 void mma_forward(CudaContext& ctx, const ForwardArgs<bfloat16>& args, const Extents& extents);
 void mma_backward(CudaContext& ctx, const BackwardArgs<bfloat16>& args, const Extents& extents);
 
-/// Sequences of up to 16, 64, 128, 256 rows are one item each; longer ones are cut into tiles of keys and of queries.
+/// Rows of a sequence whose backward one block does alone: what its registers hold of dk and dv without spilling.
+constexpr int longest_whole(int dim) {
+  return dim <= 32 ? 256 : 128;
+}
+
+/// Sequences of up to 16, 64, 128, 256 rows (longest_whole) are one item each; longer ones are cut into tiles of keys
+/// and of queries.
 struct BackwardLists {
   WorkList whole[4], keys, queries;
 };

@@ -8,7 +8,7 @@ namespace {
 
 template <int kDim>
 void backward_of(CudaContext& ctx, const BackwardArgs<bfloat16>& args, const Extents& extents) {
-  constexpr int kLongestWhole = kDim <= 64 ? 256 : 128;  // what shared memory and registers of a block hold
+  constexpr int kLongestWhole = longest_whole(kDim);
   ScratchScope scratch(ctx.scratch());
   const ListRequest requests[] = {{.longest = 16},
                                   {.shortest = 17, .longest = 64},
@@ -17,7 +17,7 @@ void backward_of(CudaContext& ctx, const BackwardArgs<bfloat16>& args, const Ext
                                   {.shortest = kLongestWhole + 1, .side = Side::kQueries, .tile = 128},
                                   {.shortest = 129, .longest = 256}};
   WorkList built[6];
-  build_lists(ctx, *scratch, args.common, extents, requests, kDim <= 64 ? 6 : 5, built);
+  build_lists(ctx, *scratch, args.common, extents, requests, kLongestWhole == 256 ? 6 : 5, built);
   const BackwardLists lists{.whole = {built[0], built[1], built[2], built[5]}, .keys = built[3], .queries = built[4]};
   mma_backward_keys<kDim>(ctx, args, lists);
   mma_backward_queries<kDim>(ctx, args, lists);

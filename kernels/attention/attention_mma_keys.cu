@@ -1,6 +1,6 @@
 // Backward in bf16, blocks that own keys. A warp owns 16 keys, whose dk and dv stay in its registers while the queries
 // pass by in steps: scores are computed with keys down the rows, so that p^T and ds^T are left operands as they stand.
-// Where a block holds all keys of a sequence (up to 256), ds also goes through shared memory to dq, and nothing is
+// Where a block holds all keys of a sequence (longest_whole), ds also goes through shared memory to dq, and nothing is
 // computed twice: five products, every byte read once. Longer sequences leave dq and the table to
 // attention_mma_queries.cu.
 
@@ -77,8 +77,8 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks)
   const WorkItem work = list.items[item];
   const Sequence seq = common.sequence(work.sequence);
   const int lane = lane_id(), warp = warp_id(), g = lane / 4, t = lane % 4, column = h * common.dim;
-  const int first_key = work.first, j0 = first_key + 16 * warp, key_rows = min(max(seq.keys - j0, 0), 16);
-  const int start = common.first_query(first_key) / kStep * kStep;
+  const int first_key = S::kWhole ? 0 : work.first, j0 = first_key + 16 * warp;
+  const int start = S::kWhole ? 0 : common.first_query(first_key) / kStep * kStep;
 
   // Distances query - key, as the columns of a fragment rise.
   const int far = common.bias.reach + S::kMargin, padded_queries = (seq.queries + kStep - 1) / kStep * kStep;
@@ -157,7 +157,7 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks)
       for (int job = warp; job < kJobs; job += S::kWarps) {
         const int d0 = job % kStrips * 16, row = job / kStrips * 16, rows = min(max(seq.queries - i0 - row, 0), 16);
         float dq[2][4] = {};
-#pragma unroll 4
+#pragma unroll 2
         for (int j = 0; j < seen; j += 16)
           times_transposed<kStep, kDim>(dq, reinterpret_cast<const bfloat16*>(s.ds), row, s.k, d0, j);
         write_strip(args.dq, seq.q0 + i0 + row, column, d0, rows, dq, common.scale, common, args.accumulate);
@@ -165,7 +165,7 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks)
     }
   }
   cp_async_wait<0>();
-  if (key_rows > 0) {
+  if (const int key_rows = min(seq.keys - j0, 16); key_rows > 0) {
     write_rows<kDim>(args.dk, seq.k0 + j0, column, key_rows, dk, common.scale, common.scale, common, args.accumulate);
     write_rows<kDim>(args.dv, seq.k0 + j0, column, key_rows, dv, common.dropout.scale, common.dropout.scale, common,
                      args.accumulate);
@@ -206,7 +206,7 @@ template <int kDim>
 void mma_backward_keys(CudaContext& ctx, const BackwardArgs<bfloat16>& args, const BackwardLists& lists) {
   constexpr auto kWhole = Scope::kWhole;
   run<Shape<kDim, 8, kDim <= 64 ? 32 : 16, Scope::kKeysOnly, 1>>(ctx, args, lists.keys, kNoLimit);
-  if constexpr (kDim <= 64) run<Shape<kDim, 16, 32, kWhole, 1>>(ctx, args, lists.whole[3], 256);
+  if constexpr (longest_whole(kDim) == 256) run<Shape<kDim, 16, 32, kWhole, 1>>(ctx, args, lists.whole[3], 256);
   run<Shape<kDim, 8, kDim <= 64 ? 32 : 16, kWhole, 1>>(ctx, args, lists.whole[2], 128);
   run<Shape<kDim, 4, kDim <= 64 ? 32 : 16, kWhole, 1>>(ctx, args, lists.whole[1], 64);
   run<Shape<kDim, 1, 16, kWhole, 1>>(ctx, args, lists.whole[0], 16);

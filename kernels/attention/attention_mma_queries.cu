@@ -132,7 +132,7 @@ void run(CudaContext& ctx, const BackwardArgs<bfloat16>& args, const WorkList& l
 
 template <int kDim>
 void mma_backward_queries(CudaContext& ctx, const BackwardArgs<bfloat16>& args, const BackwardLists& lists) {
-  run<Shape<kDim, kDim <= 64 ? 2 : 1>>(ctx, args, lists.queries);
+  run<Shape<kDim, kDim <= 32 ? 2 : 1>>(ctx, args, lists.queries);  // blocks that the registers suffice for
 }
 
 template void mma_backward_queries<32>(CudaContext&, const BackwardArgs<bfloat16>&, const BackwardLists&);
