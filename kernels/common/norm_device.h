@@ -226,7 +226,7 @@ void norm_forward(CudaContext& ctx, const NormForwardArguments<T>& a) {
   const bool vectors = all_in_vectors(kNormWidth, a.y, a.sum, a.x, a.residual, weight, bias);
   if (vectors && cols <= kNormHeldCols) {
     // More rows a warp read the weights less often, fewer leave work for every multiprocessor. Bits do not depend on it.
-    const int per_warp = static_cast<int>(std::clamp<std::int64_t>(rows / 1024, 1, 8));
+    const int per_warp = static_cast<int>(std::clamp<std::int64_t>(rows / 512, 1, 8));
     with_norm_vectors(cols, [&](auto count) {
       launch(norm_forward_held_kernel<Kind, count(), T>, blocks((rows + per_warp - 1) / per_warp), dim3(kWarps * kWarpSize), 0,
              ctx.stream(), a, per_warp);

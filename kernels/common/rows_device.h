@@ -3,7 +3,9 @@
 // grid of pointwise kernels.
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/common/context.h"
 #include "kernels/common/device.h"
@@ -18,6 +20,9 @@ namespace galrec {
 template <class... Types>
 inline constexpr int kRowWidth = 16 / static_cast<int>(std::max({sizeof(Types)...}));
 
+/// 8 bytes moved by one instruction.
+using Words8 [[gnu::may_alias]] = std::uint64_t;
+
 /// Reads Width elements at `p` as fp32; `p` is aligned to their size (at most 16 bytes).
 template <int Width, class T>
 __device__ __forceinline__ void load_floats(const T* p, float (&out)[Width]) {
@@ -25,29 +30,18 @@ __device__ __forceinline__ void load_floats(const T* p, float (&out)[Width]) {
   if constexpr (Width == 1) {
     out[0] = to_float(*p);
   } else if constexpr (std::is_same_v<T, bfloat16> && kBytes == 8) {
-    const uint2 words = *reinterpret_cast<const uint2*>(p);
-    const FloatPair a = unpack_bf16x2(words.x), b = unpack_bf16x2(words.y);
+    const std::uint64_t words = *reinterpret_cast<const Words8*>(p);
+    const FloatPair a = unpack_bf16x2(static_cast<std::uint32_t>(words)),
+                    b = unpack_bf16x2(static_cast<std::uint32_t>(words >> 32));
     out[0] = a.lo;
     out[1] = a.hi;
     out[2] = b.lo;
     out[3] = b.hi;
   } else {
     static_assert(kBytes == 16);
-    const uint4 words = *reinterpret_cast<const uint4*>(p);
-    if constexpr (std::is_same_v<T, bfloat16>) {
-      const std::uint32_t word[4] = {words.x, words.y, words.z, words.w};
+    const Pack<T> pack = load16(p);
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const FloatPair pair = unpack_bf16x2(word[i]);
-        out[2 * i] = pair.lo;
-        out[2 * i + 1] = pair.hi;
-      }
-    } else {
-      out[0] = __uint_as_float(words.x);
-      out[1] = __uint_as_float(words.y);
-      out[2] = __uint_as_float(words.z);
-      out[3] = __uint_as_float(words.w);
-    }
+    for (int i = 0; i < Width; ++i) out[i] = to_float(pack[i]);
   }
 }
 
@@ -58,16 +52,15 @@ __device__ __forceinline__ void store_floats(T* p, const float (&value)[Width]) 
   if constexpr (Width == 1) {
     *p = from_float<T>(value[0]);
   } else if constexpr (std::is_same_v<T, bfloat16> && kBytes == 8) {
-    *reinterpret_cast<uint2*>(p) = make_uint2(pack_bf16x2(value[0], value[1]), pack_bf16x2(value[2], value[3]));
+    const std::uint64_t high = pack_bf16x2(value[2], value[3]);
+    *reinterpret_cast<Words8*>(p) = high << 32 | pack_bf16x2(value[0], value[1]);
+  } else if constexpr (std::is_same_v<T, bfloat16>) {
+    static_assert(kBytes == 16);
+    store16(p, std::bit_cast<Pack<T>>(make_uint4(pack_bf16x2(value[0], value[1]), pack_bf16x2(value[2], value[3]),
+                                                 pack_bf16x2(value[4], value[5]), pack_bf16x2(value[6], value[7]))));
   } else {
     static_assert(kBytes == 16);
-    if constexpr (std::is_same_v<T, bfloat16>) {
-      *reinterpret_cast<uint4*>(p) = make_uint4(pack_bf16x2(value[0], value[1]), pack_bf16x2(value[2], value[3]),
-                                                pack_bf16x2(value[4], value[5]), pack_bf16x2(value[6], value[7]));
-    } else {
-      *reinterpret_cast<uint4*>(p) =
-          make_uint4(__float_as_uint(value[0]), __float_as_uint(value[1]), __float_as_uint(value[2]), __float_as_uint(value[3]));
-    }
+    store16(p, std::bit_cast<Pack<T>>(make_float4(value[0], value[1], value[2], value[3])));
   }
 }
 
