@@ -33,10 +33,10 @@ ParameterId ParameterStore<T>::add(std::string name, std::vector<std::int64_t> s
 }
 
 template <class T>
-void ParameterStore<T>::allocate(Trainable gradients) {
+void ParameterStore<T>::allocate(Trainable gradients, MemoryResource& memory) {
   GALREC_CHECK(values_.size() == 0, "allocate() is called twice");
-  values_ = Buffer<T>(total_, T(0));
-  if (gradients == Trainable::kYes) gradients_ = Buffer<T>(total_, T(0));
+  values_ = Buffer<T>::zeros(total_, memory);
+  if (gradients == Trainable::kYes) gradients_ = Buffer<T>::zeros(total_, memory);
   written_.assign(spans_.size(), false);
 }
 
@@ -81,10 +81,28 @@ Accumulate ParameterStore<T>::claim_gradient(ParameterId id) {
 }
 
 template <class T>
+void ParameterStore<T>::write(ParameterId id, std::span<const T> values) {
+  const auto to = value(id);
+  GALREC_CHECK(static_cast<std::int64_t>(values.size()) == to.size(), "{}: {} values for {}", span(id).name, values.size(),
+               to.size());
+  memory().upload(to.data, values.data(), values.size_bytes());
+}
+
+template <class T>
 void ParameterStore<T>::finish_gradients() {
-  for (std::size_t i = 0; i < spans_.size(); ++i) {
-    if (!written_[i]) std::fill_n(gradients_.data() + spans_[i].offset, spans_[i].size, T(0));
-    written_[i] = true;
+  for (std::size_t i = 0; i < spans_.size();) {
+    if (written_[i]) {
+      ++i;
+      continue;
+    }
+    // One transfer for neighbours, with the gaps between them.
+    const std::int64_t first = spans_[i].offset;
+    std::int64_t end = first;
+    for (; i < spans_.size() && !written_[i]; ++i) {
+      end = spans_[i].offset + spans_[i].size;
+      written_[i] = true;
+    }
+    memory().clear(gradients_.data() + first, static_cast<std::size_t>(end - first) * sizeof(T));
   }
 }
 

@@ -3,12 +3,14 @@
 // encoder are arenas of the same kind, so that the optimiser is one pass and a checkpoint one write.
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "kernels/common/buffer.h"
+#include "kernels/common/host_view.h"
 #include "kernels/common/view.h"
 
 namespace galrec::autograd {
@@ -39,8 +41,8 @@ class ParameterStore {
   /// Registers a parameter; by convention vectors (norm weights, biases) take no decay. Not after allocate().
   ParameterId add(std::string name, std::vector<std::int64_t> shape, Trainable trainable = Trainable::kYes);
 
-  /// Reserves the arenas. `gradients` kNo for stores that never train (the momentum encoder).
-  void allocate(Trainable gradients = Trainable::kYes);
+  /// Reserves the arenas, all zero, in a device's memory. `gradients` kNo for stores that never train (the momentum encoder).
+  void allocate(Trainable gradients = Trainable::kYes, MemoryResource& memory = host_memory());
 
   int size() const { return static_cast<int>(spans_.size()); }
   const std::vector<ParameterSpan>& spans() const { return spans_; }
@@ -51,11 +53,29 @@ class ParameterStore {
   ParameterId require(std::string_view name) const;
   std::int64_t total() const { return total_; }
 
+  MemoryResource& memory() const { return values_.memory(); }
+  /// In the memory above: host code goes through read(), write() and edit().
   View<T, 1> values() const { return values_.view(); }        // (total)
   View<T, 1> gradients() const { return gradients_.view(); }  // (total)
   View<T, 2> value(ParameterId id) const;                     // (rows,cols)
   View<T, 2> gradient(ParameterId id) const;                  // (rows,cols)
   bool has_gradients() const { return gradients_.size() > 0; }
+
+  /// A parameter's values on the host: no copy where the host reaches them.
+  HostView<T, 2> read(ParameterId id) const { return on_host(memory(), value(id)); }
+  HostView<T, 2> read_gradient(ParameterId id) const { return on_host(memory(), gradient(id)); }
+  /// Sets a parameter from host values.
+  void write(ParameterId id, std::span<const T> values);
+  /// f(View<T, 2>) changes a parameter on the host: in place, or on a copy that goes back.
+  template <class F>
+  void edit(ParameterId id, F&& f) {
+    const View<T, 2> here = value(id);
+    if (memory().host_accessible()) return f(here);
+    std::vector<T> copy(static_cast<std::size_t>(here.size()));
+    memory().download(copy.data(), here.data, copy.size() * sizeof(T));
+    f(View<T, 2>(copy.data(), here.shape));
+    write(id, copy);
+  }
 
   /// Forgets all gradients: the next write to each overwrites.
   void zero_gradients();

@@ -6,6 +6,8 @@
 
 #include <cmath>
 
+#include "tests/support/backends.h"
+#include "tests/support/compare.h"
 #include "tests/support/random.h"
 
 namespace galrec::autograd {
@@ -157,6 +159,50 @@ TEST(AdamW, RejectsAMomentumStoreThatDoesNotFit) {
   EXPECT_THROW(optimizer.track_average(other), CheckError);
   EXPECT_THROW(optimizer.track_average(strange), CheckError);
 }
+
+#if defined(GALREC_WITH_CUDA)
+// A store in device memory takes the steps of one in host memory, norm and clipping included, and is read by nobody in
+// between.
+TEST(AdamW, StepsOnTheDeviceAreTheHosts) {
+  GALREC_REQUIRE_BACKEND(test::CudaFloat, cuda);
+  CpuContext cpu;
+  const std::vector<float> start = test::random_normal<float>(15, 1), bias = test::random_normal<float>(7, 2);
+  struct Side {
+    ParameterStore<float> store;
+    std::unique_ptr<AdamW<float>> optimizer;
+    Side(MemoryResource& memory, const std::vector<float>& weight, const std::vector<float>& vector) {
+      store.add("weight", {3, 5});
+      store.add("bias", {7});
+      store.allocate(Trainable::kYes, memory);
+      store.write(0, weight);
+      store.write(1, vector);
+      optimizer = std::make_unique<AdamW<float>>(store, AdamWSettings{.weight_decay = 0.1});
+    }
+    void set_gradient(ParameterId id, const std::vector<float>& values) {
+      store.claim_gradient(id);
+      store.memory().upload(store.gradient(id).data, values.data(), values.size() * sizeof(float));
+    }
+  };
+  Side host(cpu.memory(), start, bias), device(cuda.memory(), start, bias);
+  for (std::uint64_t t = 1; t <= 3; ++t) {
+    for (auto* side : {&host, &device}) {
+      side->store.zero_gradients();
+      side->set_gradient(0, test::random_normal<float>(15, 10 * t));
+      side->set_gradient(1, test::random_normal<float>(7, 10 * t + 1));
+    }
+    const AdamWUpdate update{.lr = 0.01, .gradient_scale = 0.5, .max_norm = t == 2 ? 1e6 : 0.7};
+    host.optimizer->step(cpu, update);
+    device.optimizer->step(cuda, update);
+    EXPECT_NEAR(device.optimizer->measured_norm(), host.optimizer->measured_norm(), 1e-12);
+    for (ParameterId id = 0; id < 2; ++id) {
+      const auto a = device.store.read(id), b = host.store.read(id);
+      const std::vector<float> actual(a.view().data, a.view().data + a.view().size()),
+          expected(b.view().data, b.view().data + b.view().size());
+      test::expect_close(actual, expected, 1e-6, "parameters");
+    }
+  }
+}
+#endif
 
 TEST(ClipScale, OnlyShrinks) {
   EXPECT_EQ(clip_scale(0.5, 1.0), 1.0);
