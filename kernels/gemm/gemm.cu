@@ -30,6 +30,8 @@ void multiply(CudaContext& ctx, View<Out, 2> c, const View<const In, 2>& a, cons
     return;
   }
   GALREC_CHECK(p.k <= INT32_MAX, "a depth of {}", p.k);
+  const bool full = std::is_same_v<In, bfloat16> || ctx.gemm_precision() == GemmPrecision::kFull;
+  if (full && multiply_cublaslt<In, Out>(ctx, c, p, options)) return;
   if constexpr (std::is_same_v<In, bfloat16>) {
     multiply_mma<In, Out>(ctx, c, p, options);
   } else if (ctx.gemm_precision() == GemmPrecision::kBf16) {

@@ -153,6 +153,10 @@ void multiply_in_slices(CudaContext& ctx, View<Out, 2> c, const GemmOptions& opt
   }
 }
 
+/// c = alpha a b (+ c) by cuBLASLt in full precision; false, and nothing done, where there is no such library (the executor) or it
+/// does not take the layout.
+template <class In, class Out>
+bool multiply_cublaslt(CudaContext& ctx, View<Out, 2> c, const Product<In>& product, const GemmOptions& options);
 /// c = alpha a b (+ c) on the ordinary fp32 units (gemm_ffma.cu).
 template <class In, class Out>
 void multiply_ffma(CudaContext& ctx, View<Out, 2> c, const Product<In>& product, const GemmOptions& options);
