@@ -103,7 +103,17 @@ class ScoreTile {
   /// Which of the kRowWarps warps that share this thread's rows it belongs to.
   __device__ __forceinline__ static int row_warp() { return kTensorCores ? warp_id() % 4 : 0; }
 
-  __device__ __forceinline__ float& at(int i, int j) { return sum_[i / 2][j / 2][i % 2 * 2 + j % 2]; }
+  /// Bit j: this thread's j-th column lies below `count`.
+  __device__ __forceinline__ static unsigned columns_below(int count) {
+    unsigned bits = 0;
+#pragma unroll
+    for (int j = 0; j < kThreadColumns; ++j) bits |= (column(j) < count ? 1u : 0u) << static_cast<unsigned>(j);
+    return bits;
+  }
+
+  __device__ __forceinline__ float& at(int i, int j) {
+    return sum_[i / 2][j / 2][i % 2 * 2 + j % 2];
+  }
 
   /// The products of `left` rows with `right` rows of `depth` elements; rows that are null count as zeros. All threads of the
   /// block take part; `panels` must not be in use before and is free after (there is a barrier at the end).

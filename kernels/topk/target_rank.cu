@@ -59,13 +59,14 @@ __global__ void __launch_bounds__(kTileThreads, std::is_same_v<T, bfloat16> ? 2 
     s.target[row] = targets[first_query + row];
   }
   Tile tile;
+  int nan_row = -1;
   unsigned counts[Tile::kThreadRows] = {};  // scores above the target's, and, from bit 16 on, equal to it
   static_assert(ItemSplits::kMostTiles * Tile::kThreadColumns < 0x10000);
-  const std::int64_t first_tile = blockIdx.y * o.tiles_per_split;
-  const std::int64_t last_tile = min(first_tile + o.tiles_per_split, o.tiles());
-  for (std::int64_t t = first_tile; t < last_tile; ++t) {
-    const std::int64_t first_item = t * kTileColumns;
-    const int tile_of_group = static_cast<int>((t - first_tile) % kGroupTiles);
+  const int first_tile = static_cast<int>(blockIdx.y) * o.tiles_per_split;
+  const int last_tile = min(first_tile + o.tiles_per_split, o.tiles());
+  for (int t = first_tile; t < last_tile; ++t) {
+    const int first_item = t * kTileColumns;
+    const int tile_of_group = (t - first_tile) % kGroupTiles;
     if (tile_of_group == 0) {
       __syncthreads();  // the bits of the group before have been read
       s.excluded.mark(o.excluded, first_query, queries, first_item, o.items.rows(), o.status);
@@ -81,13 +82,17 @@ __global__ void __launch_bounds__(kTileThreads, std::is_same_v<T, bfloat16> ? 2 
         for (int i = 0; i < Tile::kThreadRows; ++i) tile.at(i, j) += bias;
       }
     }
+    const unsigned valid = tile.columns_below(items);
 #pragma unroll
     for (int i = 0; i < Tile::kThreadRows; ++i) {
       const int row = Tile::row(i);
-      if (row >= rows) continue;
-      const float own = s.own[row];
-      const int target = s.target[row] - static_cast<int>(first_item);
-      bool nan = false;
+      const float own = row < rows ? s.own[row] : INFINITY;
+      unsigned reached = 0;  // or not a number
+#pragma unroll
+      for (int j = 0; j < Tile::kThreadColumns; ++j) reached |= (tile.at(i, j) < own ? 0u : 1u) << static_cast<unsigned>(j);
+      reached &= valid;
+      if (reached == 0 || row >= rows) continue;
+      const int target = s.target[row] - first_item;
 #pragma unroll
       for (int first = 0; first < Tile::kThreadColumns; first += Tile::kWordColumns) {
         const unsigned excluded = s.excluded.words[row][tile_of_group * kTileWords + Tile::column(first) / 32];
@@ -95,14 +100,15 @@ __global__ void __launch_bounds__(kTileThreads, std::is_same_v<T, bfloat16> ? 2 
         for (int j = first; j < first + Tile::kWordColumns; ++j) {
           const int column = Tile::column(j);
           const float score = tile.at(i, j);
-          const bool candidate = column < items && column != target && (excluded >> static_cast<unsigned>(column % 32) & 1u) == 0;
-          nan |= score != score && column < items;
-          counts[i] += candidate ? (score > own ? 1u : 0u) + (score == own ? 0x10000u : 0u) : 0u;
+          if ((reached >> static_cast<unsigned>(j) & 1u) == 0) continue;
+          if (score != score) nan_row = row;
+          if (column == target || (excluded >> static_cast<unsigned>(column % 32) & 1u) != 0) continue;
+          counts[i] += (score > own ? 1u : 0u) + (score == own ? 0x10000u : 0u);
         }
       }
-      if (nan) report_nan(o.status, first_query + row);
     }
   }
+  if (nan_row >= 0) report_nan(o.status, first_query + nan_row);
 #pragma unroll
   for (int i = 0; i < Tile::kThreadRows; ++i) {
     const auto above = static_cast<int>(warp_sum<Tile::kRowLanes>(counts[i] & 0xffffu));

@@ -30,7 +30,7 @@ struct SelectShared {
 // Scores of the tile that beat their row's bar go to shared memory, marked in `survivors`.
 template <class T, int kRows>
 __device__ __forceinline__ void keep_survivors(SelectShared<T, kRows>& s, ScoreTile<T, kRows>& tile, const RankingOperands<T>& o,
-                                               std::int64_t first_query, std::int64_t first_item) {
+                                               std::int64_t first_query, int first_item) {
   using Tile = ScoreTile<T, kRows>;
   const int queries = static_cast<int>(min(o.queries.rows() - first_query, std::int64_t{kRows}));
   const int items = static_cast<int>(min(o.items.rows() - first_item, std::int64_t{kTileColumns}));
@@ -42,33 +42,40 @@ __device__ __forceinline__ void keep_survivors(SelectShared<T, kRows>& s, ScoreT
       for (int i = 0; i < Tile::kThreadRows; ++i) tile.at(i, j) += bias;
     }
   }
+  const unsigned valid = tile.columns_below(items);
+  int nan_row = -1;
 #pragma unroll
   for (int i = 0; i < Tile::kThreadRows; ++i) {
     const int row = Tile::row(i);
-    if (row >= queries) continue;
-    const float bar = s.bar[row];
-    bool nan = false;
+    const float bar = row < queries ? s.bar[row] : INFINITY;
+    unsigned better = 0;  // or not a number
+#pragma unroll
+    for (int j = 0; j < Tile::kThreadColumns; ++j) better |= (tile.at(i, j) <= bar ? 0u : 1u) << static_cast<unsigned>(j);
+    better &= valid;
+    if (better == 0 || row >= queries) continue;
 #pragma unroll
     for (int first = 0; first < Tile::kThreadColumns; first += Tile::kWordColumns) {
       unsigned bits = 0;
 #pragma unroll
       for (int j = first; j < first + Tile::kWordColumns; ++j) {
-        const int column = Tile::column(j);
+        if ((better >> static_cast<unsigned>(j) & 1u) == 0) continue;
         const float score = tile.at(i, j);
-        nan |= score != score && column < items;
-        if (score <= bar || score != score || column >= items) continue;
-        s.scores[row][column] = score;
-        bits |= 1u << static_cast<unsigned>(column % 32);
+        if (score != score) {
+          nan_row = row;
+          continue;
+        }
+        s.scores[row][Tile::column(j)] = score;
+        bits |= 1u << static_cast<unsigned>(Tile::column(j) % 32);
       }
       if (bits != 0) atomicOr(&s.survivors[row][Tile::column(first) / 32], bits);
     }
-    if (nan) report_nan(o.status, first_query + row);
   }
+  if (nan_row >= 0) report_nan(o.status, first_query + nan_row);
 }
 
 // A warp takes the survivors of one row into its list.
 template <int kParts, class T, int kRows>
-__device__ __forceinline__ void select_row(SelectShared<T, kRows>& s, int row, int tile_of_group, std::int64_t first_item,
+__device__ __forceinline__ void select_row(SelectShared<T, kRows>& s, int row, int tile_of_group, int first_item,
                                            RankKey* list_memory) {
   const auto words = *reinterpret_cast<const uint4*>(s.survivors[row]);
   __syncwarp();
@@ -85,7 +92,7 @@ __device__ __forceinline__ void select_row(SelectShared<T, kRows>& s, int row, i
     const int column = w * 32 + lane_id();
     RankKey key = kNoCandidate;
     if ((word >> static_cast<unsigned>(lane_id()) & 1u) != 0) {
-      key = rank_key(s.scores[row][column], static_cast<std::int32_t>(first_item + column));
+      key = rank_key(s.scores[row][column], first_item + column);
     }
     unsigned better = __ballot_sync(kFullMask, key > bar);
     if (better == 0) continue;
@@ -103,7 +110,7 @@ __device__ __forceinline__ void select_row(SelectShared<T, kRows>& s, int row, i
 
 // One block: kRows queries against the tiles of one split. lists ((N, splits, 32 kParts)) gets the split's best, descending.
 template <class T, int kRows, int kParts, RowAccess kAccess>
-__global__ void __launch_bounds__(kTileThreads, std::is_same_v<T, bfloat16> ? 2 : 1)
+__global__ void __launch_bounds__(kTileThreads, std::is_same_v<T, bfloat16>&& kParts < 16 ? 2 : 1)
     select_kernel(RankingOperands<T> o, RankKey* lists, int k) {
   constexpr int kLength = kParts * kWarpSize, kWarps = kTileThreads / kWarpSize;
   auto& s = block_shared<SelectShared<T, kRows>>();
@@ -121,11 +128,11 @@ __global__ void __launch_bounds__(kTileThreads, std::is_same_v<T, bfloat16> ? 2 
     none.store(list_of(row));
   }
   ScoreTile<T, kRows> tile;
-  const std::int64_t first_tile = blockIdx.y * o.tiles_per_split;
-  const std::int64_t last_tile = min(first_tile + o.tiles_per_split, o.tiles());
-  for (std::int64_t t = first_tile; t < last_tile; ++t) {
-    const std::int64_t first_item = t * kTileColumns;
-    const int tile_of_group = static_cast<int>((t - first_tile) % kGroupTiles);
+  const int first_tile = static_cast<int>(blockIdx.y) * o.tiles_per_split;
+  const int last_tile = min(first_tile + o.tiles_per_split, o.tiles());
+  for (int t = first_tile; t < last_tile; ++t) {
+    const int first_item = t * kTileColumns;
+    const int tile_of_group = (t - first_tile) % kGroupTiles;
     if (tile_of_group == 0) s.excluded.mark(o.excluded, first_query, queries, first_item, o.items.rows(), o.status);
     tile.template compute<kAccess>(s.panels, RowsFrom<T>(o.queries, first_query), RowsFrom<T>(o.items, first_item),
                                    static_cast<int>(o.queries.cols()));

@@ -13,16 +13,16 @@ struct RankingOperands {
   View<const float, 1> bias;
   ExcludedItems excluded;
   DeviceStatus* status;
-  std::int64_t tiles_per_split;  // tiles of kTileColumns items that a block goes through
+  int tiles_per_split;  // tiles of kTileColumns items that a block goes through
 
-  __device__ std::int64_t tiles() const { return (items.rows() + kTileColumns - 1) / kTileColumns; }
+  __device__ int tiles() const { return static_cast<int>((items.rows() + kTileColumns - 1) / kTileColumns); }
 };
 
 /// Checks shapes and views; what lies in device memory is checked by the kernels.
 template <class T>
 void check_ranking(View<const T, 2> queries, View<const T, 2> items, View<const float, 1> bias, const ExcludedItems& excluded) {
   GALREC_CHECK(queries.cols() == items.cols(), "queries have {} columns, items {}", queries.cols(), items.cols());
-  GALREC_CHECK(items.rows() <= 0x7fffffff, "{} items", items.rows());
+  GALREC_CHECK(items.rows() <= 0x7fffffff - kTileColumns, "{} items", items.rows());
   GALREC_CHECK(!bias || bias.extent(0) == items.rows(), "bias ({}) for {} items", bias.extent(0), items.rows());
   GALREC_CHECK(!excluded.row_ptr || excluded.row_ptr.extent(0) == queries.rows() + 1, "{} offsets of excluded items for {} queries",
                excluded.row_ptr.extent(0), queries.rows());
@@ -32,12 +32,13 @@ void check_ranking(View<const T, 2> queries, View<const T, 2> items, View<const 
 /// results are exact and do not depend on it.
 struct ItemSplits {
   static constexpr std::int64_t kMostTiles = 4096;
-  std::int64_t tiles_per_split, count;
+  int tiles_per_split;
+  std::int64_t count;
 
   ItemSplits(std::int64_t queries, std::int64_t items) {
     const std::int64_t tiles = (items + kTileColumns - 1) / kTileColumns;
     const std::int64_t least = queries <= 64 ? 2 : 16, most = queries <= 64 ? 256 : 32;
-    tiles_per_split = std::clamp((tiles + most - 1) / most, least, kMostTiles);
+    tiles_per_split = static_cast<int>(std::clamp((tiles + most - 1) / most, least, kMostTiles));
     count = (tiles + tiles_per_split - 1) / tiles_per_split;
   }
 };
