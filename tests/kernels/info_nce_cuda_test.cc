@@ -82,7 +82,8 @@ Results run(Context& ctx, const Inputs& in) {
                        positive.view(), queue.view(), queue_ids.vector(), own_ids.vector(), lse.vector(), in.tau, in.accumulate,
                        in.accumulate);
   ctx.synchronize();
-  return {loss.doubles(), losses.doubles(), lse.doubles(), score.doubles(), hardest.doubles(), danchor.doubles(), dpositive.doubles()};
+  return {loss.doubles(),    losses.doubles(),  lse.doubles(),      score.doubles(),
+          hardest.doubles(), danchor.doubles(), dpositive.doubles()};
 }
 
 Results oracle(const Inputs& in) {
@@ -98,8 +99,10 @@ void expect_equal(const Results& ran, const Results& expected, const std::string
   test::expect_close(ran.lse, expected.lse, kFloat, what + " lse");
   test::expect_close(ran.positive_score, expected.positive_score, kFloat, what + " positive_score");
   for (std::size_t i = 0; i < expected.hardest.size(); ++i) {
-    if (std::isinf(expected.hardest[i])) EXPECT_EQ(ran.hardest[i], expected.hardest[i]) << what << " " << i;
-    else EXPECT_TRUE(std::abs(ran.hardest[i] - expected.hardest[i]) <= kFloat * 15) << what << " " << i;
+    if (std::isinf(expected.hardest[i]))
+      EXPECT_EQ(ran.hardest[i], expected.hardest[i]) << what << " " << i;
+    else
+      EXPECT_TRUE(std::abs(ran.hardest[i] - expected.hardest[i]) <= kFloat * 15) << what << " " << i;
   }
   test::expect_close(ran.danchor, expected.danchor, test::Tolerance<T>::kRelative, what + " danchor");
   test::expect_close(ran.dpositive, expected.dpositive, test::Tolerance<T>::kRelative, what + " dpositive");

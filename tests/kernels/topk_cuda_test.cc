@@ -149,8 +149,8 @@ Ranks run_target_rank(typename B::Context& ctx, const Case& in) {
   const Operands<T, typename B::Context> o(ctx, in);
   Staged<std::int32_t> ranks(ctx, 1, in.n), ties(ctx, 1, in.n);
   Staged<float> own(ctx, 1, in.n);
-  target_rank<T>(ctx, ranks.vector(), ties.vector(), own.vector(), o.queries.view(), o.items.view(), o.bias_view(), o.targets.vector(),
-                 o.lists());
+  target_rank<T>(ctx, ranks.vector(), ties.vector(), own.vector(), o.queries.view(), o.items.view(), o.bias_view(),
+                 o.targets.vector(), o.lists());
   ctx.synchronize();
   return {ranks.values(), ties.values(), own.doubles()};
 }
@@ -289,7 +289,8 @@ TYPED_TEST(CudaRanking, RoundedScores) {
     for (std::int64_t v = 0; v < in.v; ++v) ASSERT_EQ(seen[v], v) << "every item once";
     const auto place = q * in.v + ranks.ranks[q] - 1 - ranks.ties[q];
     const auto last = place + ranks.ties[q];
-    EXPECT_TRUE(std::find(best.indices.begin() + place, best.indices.begin() + last + 1, in.targets[q]) != best.indices.begin() + last + 1);
+    EXPECT_TRUE(std::find(best.indices.begin() + place, best.indices.begin() + last + 1, in.targets[q]) !=
+                best.indices.begin() + last + 1);
     EXPECT_EQ(best.scores[place], ranks.scores[q]);
   }
   test::expect_close(best.scores, expected, test::Tolerance<float>::kRelative, "scores");
