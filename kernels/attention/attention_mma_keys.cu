@@ -206,7 +206,7 @@ template <int kDim>
 void mma_backward_keys(CudaContext& ctx, const BackwardArgs<bfloat16>& args, const BackwardLists& lists) {
   constexpr auto kWhole = Scope::kWhole;
   run<Shape<kDim, 8, kDim <= 64 ? 32 : 16, Scope::kKeysOnly, 1>>(ctx, args, lists.keys, kNoLimit);
-  if constexpr (longest_whole(kDim) == 256) run<Shape<kDim, 16, 32, kWhole, 1>>(ctx, args, lists.whole[3], 256);
+  if constexpr (longest_whole(kDim) == 256) run<Shape<kDim, 16, 16, kWhole, 1>>(ctx, args, lists.whole[3], 256);
   run<Shape<kDim, 8, kDim <= 64 ? 32 : 16, kWhole, 1>>(ctx, args, lists.whole[2], 128);
   run<Shape<kDim, 4, kDim <= 64 ? 32 : 16, kWhole, 1>>(ctx, args, lists.whole[1], 64);
   run<Shape<kDim, 1, 16, kWhole, 1>>(ctx, args, lists.whole[0], 16);
