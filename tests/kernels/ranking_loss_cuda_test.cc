@@ -157,6 +157,17 @@ TYPED_TEST(RankingLossCuda, HalfSquaredSum) {
   });
 }
 
+// More chunks than the last sum has threads.
+TYPED_TEST(RankingLossCuda, SumsOfManyChunks) {
+  using T = typename TypeParam::Value;
+  GALREC_REQUIRE_BACKEND(TypeParam, ctx);
+  const std::int64_t rows = 64 * 1030 + 5;
+  const Staged<T> x(ctx, rows, 1, std::vector<double>(static_cast<std::size_t>(rows), 2.0));
+  const Staged<float> out(ctx, 1, 1);
+  half_squared_sum<T>(ctx, out, x);
+  EXPECT_EQ(out.doubles()[0], 2.0 * static_cast<double>(rows));
+}
+
 TYPED_TEST(RankingLossCuda, WrongShapesAreNamed) {
   using T = typename TypeParam::Value;
   GALREC_REQUIRE_BACKEND(TypeParam, ctx);
