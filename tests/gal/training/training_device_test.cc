@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "gal/session.h"
+#include "gal/evaluation/model_ranking.h"
 #include "tests/gal/training/tiny_run.h"
 #include "tests/support/devices.h"
 #include "tests/support/temporary_folder.h"
