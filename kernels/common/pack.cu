@@ -40,7 +40,7 @@ void pack(CudaContext& ctx, View<T, 1> out, std::span<const View<const T, 1>> pi
       at += some[p].extent(0);
     }
     GALREC_CHECK(at <= out.extent(0), "pieces of more than {} elements", out.extent(0));
-    launch(pack_pieces, some.size(), kThreads, 0, ctx.stream(), out.data, batch);
+    launch(pack_pieces, static_cast<std::int64_t>(some.size()), kThreads, 0, ctx.stream(), out.data, batch);
   }
   GALREC_CHECK(at == out.extent(0), "pieces of {} elements for {}", at, out.extent(0));
 }

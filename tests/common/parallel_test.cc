@@ -93,7 +93,7 @@ TEST(CpuContextTest, TakesTheThreadsItIsGiven) {
   CpuContext ctx(1, GemmPrecision::kBf16);
   EXPECT_EQ(ctx.gemm_precision(), GemmPrecision::kBf16);
   Device device(ctx);
-  EXPECT_EQ(dispatch<float>(device, [](CpuContext& c) { return c.threads(); }), 1);
+  EXPECT_EQ(dispatch<double>(device, [](CpuContext& c) { return c.threads(); }), 1);
 }
 
 }  // namespace
