@@ -3,6 +3,7 @@
 #include "kernels/attention/attention.h"
 #include "kernels/attention/attention_direct.h"
 #include "kernels/attention/attention_work.h"
+#include "kernels/common/touch.h"
 
 namespace galrec {
 
@@ -220,6 +221,13 @@ void attention_backward(CpuContext& ctx, View<T, 2> dq, View<T, 2> dk, View<T, 2
         if (p.queries(b) > 0 && p.keys(b) > 0 && is_direct<T>(p.queries(b), p.keys(b), dim)) {
           direct(scratch[worker], b, h0, h1);
         } else {
+          if (h1 > h0 + 1) {
+            touch_rows(q, p.cu_q[b], p.queries(b), h0 * dim, (h1 - h0) * dim);
+            touch_rows(k, p.cu_k[b], p.keys(b), h0 * dim, (h1 - h0) * dim);
+            touch_rows(v, p.cu_k[b], p.keys(b), h0 * dim, (h1 - h0) * dim);
+            touch_rows(o, p.cu_q[b], p.queries(b), h0 * dim, (h1 - h0) * dim);
+            touch_rows(dout, p.cu_q[b], p.queries(b), h0 * dim, (h1 - h0) * dim);
+          }
           for (std::int64_t h = h0; h < h1; ++h) one(scratch[worker], b, h);
         }
       });

@@ -4,6 +4,7 @@
 
 #include "kernels/attention/attention_direct.h"
 #include "kernels/attention/attention_work.h"
+#include "kernels/common/touch.h"
 
 namespace galrec {
 
@@ -104,6 +105,11 @@ void attention_forward(CpuContext& ctx, View<T, 2> o, View<T, 2> lse, ConstView<
         if (p.keys(b) > 0 && is_direct<T>(p.queries(b), p.keys(b), dim)) {
           direct(scratch[worker], b, h0, h1);
         } else {
+          if (h1 > h0 + 1) {
+            touch_rows(q, p.cu_q[b], p.queries(b), h0 * dim, (h1 - h0) * dim);
+            touch_rows(k, p.cu_k[b], p.keys(b), h0 * dim, (h1 - h0) * dim);
+            touch_rows(v, p.cu_k[b], p.keys(b), h0 * dim, (h1 - h0) * dim);
+          }
           for (std::int64_t h = h0; h < h1; ++h) one(scratch[worker], b, h);
         }
       });

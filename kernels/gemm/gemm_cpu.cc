@@ -8,6 +8,7 @@
 
 #include "kernels/common/dtype.h"
 #include "kernels/common/parallel.h"
+#include "kernels/gemm/register_block.h"
 
 // oneDNN exports this beside dnnl_sgemm (same arguments, a and b bf16) but has no header for it. Weak: a build of the
 // library without it makes the symbol null, and GemmPrecision::kBf16 then runs in full precision.
@@ -132,29 +133,28 @@ bool trivial(const Product<T>& p) {
 }
 
 // How a product is cut: output tiles, and slabs of K whose partial outputs are added in order. A function of the shape
-// only, never of the threads. Small products are one piece (no parallel region); the others take the largest tiles of
-// which there are enough to balance a few threads. Tall products (weight gradients: K is the number of tokens) keep large
-// tiles, which read whole rows, and split K instead.
+// only, never of the threads. Small products are one piece (no parallel region). The others take tiles that span all
+// columns where those are few (the library packs b once per tile, whatever its width) and as many rows as leave a
+// multiple of kFew equal tiles. Where rows do not suffice, tall products (weight gradients: K is the number of tokens)
+// split K, the others columns.
 struct Cut {
   std::int64_t m, n, k;
 };
 
 std::int64_t pieces(std::int64_t extent, std::int64_t size) { return (extent + size - 1) / size; }
+// Parts of about equal size, in whole steps; the last may be smaller.
+std::int64_t part(std::int64_t extent, std::int64_t parts, std::int64_t step) { return pieces(pieces(extent, parts), step) * step; }
 
 Cut choose_cut(std::int64_t m, std::int64_t n, std::int64_t k) {
-  constexpr std::int64_t kSerialProducts = std::int64_t{1} << 20, kEnough = 16, kFew = 8, kLeastSlab = 512;
+  constexpr std::int64_t kSerialProducts = std::int64_t{1} << 20, kFew = 8, kLeastSlab = 512;
+  constexpr std::int64_t kMostRows = 256, kLeastRows = 64, kRowStep = 8, kMostColumns = 768, kColumnStep = 16;
   if (m * n * k <= kSerialProducts) return {m, n, k};
-  constexpr Cut kLarge[] = {{512, 512, 0}, {512, 256, 0}, {256, 256, 0}};
-  for (const Cut& c : kLarge) {
-    if (pieces(m, c.m) * pieces(n, c.n) >= kEnough) return {c.m, c.n, k};
-  }
-  const std::int64_t tiles = pieces(m, 256) * pieces(n, 256), slabs = std::clamp<std::int64_t>(k / kLeastSlab, 1, pieces(kEnough, tiles));
-  if (tiles * slabs >= kFew) return {256, 256, pieces(k, slabs)};
-  constexpr Cut kSmall[] = {{256, 128, 0}, {128, 128, 0}, {128, 64, 0}};
-  for (const Cut& c : kSmall) {
-    if (pieces(m, c.m) * pieces(n, c.n) >= kFew) return {c.m, c.n, k};
-  }
-  return {64, 64, k};
+  const std::int64_t rows = std::max(part(m, pieces(pieces(m, kMostRows), kFew) * kFew, kRowStep), kLeastRows), tiles_m = pieces(m, rows);
+  const std::int64_t tiles_n = pieces(n, kMostColumns), tiles = tiles_m * tiles_n;
+  if (tiles >= kFew) return {rows, part(n, tiles_n, kColumnStep), k};
+  const std::int64_t slabs = std::min(k / kLeastSlab, pieces(kFew, tiles));
+  if (slabs > 1) return {rows, part(n, tiles_n, kColumnStep), pieces(k, slabs)};
+  return {rows, std::max(part(n, pieces(kFew, tiles_m), kColumnStep), 4 * kColumnStep), k};
 }
 
 template <class T, class In>
@@ -205,6 +205,19 @@ Operand<bfloat16> rounded(CpuContext& ctx, Arena& scratch, ConstView<float, 2> x
   return operand<bfloat16>(out, t);
 }
 
+// The library packs a transposed b element by element, once per tile. One transposition for all tiles pays from so many rows on.
+constexpr std::int64_t kRowsThatPayTransposition = 512;
+
+Operand<float> transposed(CpuContext& ctx, Arena& scratch, ConstView<float, 2> x) {
+  constexpr std::int64_t kGrainColumns = 32, kL = simd::kLanes<float>;
+  const std::int64_t ld = pieces(x.rows(), kL) * kL;
+  float* out = scratch.alloc<float>(x.cols() * ld);
+  parallel_for(ctx, x.cols(), kGrainColumns, [&](std::int64_t begin, std::int64_t end, int) {
+    transpose_padded(out + begin * ld, ld, x.data + begin, x.stride[0], x.rows(), end - begin);
+  });
+  return {out, ld, false};
+}
+
 }  // namespace
 
 template <class T>
@@ -216,6 +229,11 @@ void gemm(CpuContext& ctx, View<T, 2> c, ConstView<T, 2> a, ConstView<T, 2> b, c
       ScratchScope scope(ctx.scratch());
       const auto ra = rounded(ctx, *scope, a, options.a), rb = rounded(ctx, *scope, b, options.b);
       run(ctx, Product<float, bfloat16>{p.m, p.n, p.k, p.c, p.ldc, ra, rb, p.alpha, p.add});
+      return;
+    }
+    if (options.b == Transpose::kYes && p.m >= kRowsThatPayTransposition) {
+      ScratchScope scope(ctx.scratch());
+      run(ctx, Product<float>{p.m, p.n, p.k, p.c, p.ldc, p.a, transposed(ctx, *scope, b), p.alpha, p.add});
       return;
     }
   }

@@ -7,6 +7,7 @@
 #include "kernels/common/row_max.h"
 #include "kernels/common/vec_math.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/linear_cross_entropy/few_rows.h"
 
 namespace galrec {
 
@@ -74,15 +75,19 @@ void linear_cross_entropy_forward(CpuContext& ctx, View<T, 1> loss, View<T, 1> l
   const std::int64_t n = x.rows(), v = w.rows();
   GALREC_CHECK(loss.extent(0) == 1 && losses.extent(0) == n && lse.extent(0) == n,
                "loss ({}), losses ({}), lse ({}) for {} rows", loss.extent(0), losses.extent(0), lse.extent(0), n);
-  p.for_each_chunk(ctx, [&](std::int64_t first, View<T, 2> z) {
-    parallel_for(ctx, z.rows(), 1, [&](std::int64_t begin, std::int64_t end, int) {
-      for (std::int64_t r = begin; r < end; ++r) {
-        const T* row = z.row(r);
-        lse[first + r] = log_sum_exp(row, v);
-        losses[first + r] = lse[first + r] - row[targets[first + r]];
-      }
+  if (n <= few_rows::kMost) {
+    few_rows::forward<T>(ctx, losses, lse, {x, w, bias, targets, scale});
+  } else {
+    p.for_each_chunk(ctx, [&](std::int64_t first, View<T, 2> z) {
+      parallel_for(ctx, z.rows(), 1, [&](std::int64_t begin, std::int64_t end, int) {
+        for (std::int64_t r = begin; r < end; ++r) {
+          const T* row = z.row(r);
+          lse[first + r] = log_sum_exp(row, v);
+          losses[first + r] = lse[first + r] - row[targets[first + r]];
+        }
+      });
     });
-  });
+  }
   double total = 0;
   for (std::int64_t r = 0; r < n; ++r) total += static_cast<double>(losses[r]);
   loss[0] = static_cast<T>(total / static_cast<double>(n));
@@ -104,6 +109,9 @@ void linear_cross_entropy_backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dw
   GALREC_CHECK(!dbias || dbias.extent(0) == v, "dbias ({}) for {} columns", dbias.extent(0), v);
   GALREC_CHECK(dloss.size() == 1, "dloss has {} elements", dloss.size());
   const T g = dloss[0] / static_cast<T>(n);
+  if (n <= few_rows::kMost) {
+    return few_rows::backward<T>(ctx, dx, dw, dbias, g, {x, w, bias, targets, scale}, lse, dx_accumulate, dw_accumulate);
+  }
   p.for_each_chunk(ctx, [&](std::int64_t first, View<T, 2> z) {
     parallel_for(ctx, z.rows(), 1, [&](std::int64_t begin, std::int64_t end, int) {
       for (std::int64_t r = begin; r < end; ++r) {
