@@ -17,8 +17,9 @@ struct Shared {
   BiasLine bias;
 };
 
+// At head size 128 shared memory admits one block an SM: it may have all registers.
 template <int kDim, class T>
-__global__ void __launch_bounds__(kThreads) forward_kernel(ForwardArgs<T> args, WorkList list) {
+__global__ void __launch_bounds__(kThreads, kDim > 64 ? 1 : 2) forward_kernel(ForwardArgs<T> args, WorkList list) {
   const Common& common = args.common;
   const int item = static_cast<int>(blockIdx.x) / common.heads, h = static_cast<int>(blockIdx.x) % common.heads;
   if (item >= *list.count) return;
