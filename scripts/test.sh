@@ -40,7 +40,7 @@ mkdir -p build
 
 if [ "$all" = yes ]; then
   build asan all
-  step "tests under AddressSanitizer and UndefinedBehaviorSanitizer, the CUDA kernels among them"
+  step "tests under AddressSanitizer and UndefinedBehaviorSanitizer"
   # The sanitized run repeats every unit test; what trains for long or reads the real data runs in the release build.
   (cd build/asan && ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions="$PWD/../../scripts/lsan.supp" \
     ctest -j2 --output-on-failure --timeout 900 -LE slow | tail -n 25)
