@@ -59,7 +59,8 @@ if [ "$all" = yes ]; then
   build race kernel_tests
   build race simt_tests
   step "CUDA tests under the executor's race detector"
-  (cd build/race && ctest -j2 --output-on-failure --timeout 900 -R "$cuda_cases" | tail -n 12)
+  # Left out: offsets that overlap make segments write the same rows, which the test wants reported, not ordered.
+  (cd build/race && ctest -j2 --output-on-failure --timeout 900 -R "$cuda_cases" -E OffsetsThatCannotBeTrue | tail -n 12)
 fi
 
 build emulated all
