@@ -15,12 +15,16 @@ endif()
 
 if(GALREC_CUDA STREQUAL "ON")
   set(CMAKE_CUDA_ARCHITECTURES ${GALREC_CUDA_ARCHITECTURES})
-  set(CMAKE_CUDA_STANDARD 20)
-  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
   enable_language(CUDA)
   find_package(CUDAToolkit 12.4 REQUIRED)
   # No --use_fast_math: NaN checks live, and what is approximate says so by name (kernels/common/mma.h).
   # fmt 9 gives up constexpr under nvcc, then g++ refuses its own format.h. 554: a conversion of View that no view of const needs.
+  # CMake 3.25 does not know the dialects of nvcc 13: it is told, after the compiler was found.
+  if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+    set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+  endif()
+  set(CMAKE_CUDA_STANDARD 20)
   string(APPEND CMAKE_CUDA_FLAGS " --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra -DFMT_USE_CONSTEXPR=1 -diag-suppress=554")
   if(GALREC_WERROR)
     string(APPEND CMAKE_CUDA_FLAGS " -Werror all-warnings")
