@@ -3,11 +3,10 @@
 
     scripts/compiled.py --check                     compile every kernels/**/*.cu; exit 1 on a register spill or local memory
     scripts/compiled.py --write bench/results/compiled.md
-    scripts/compiled.py --check --log build/cuda.log  read the log of a build configured with -DGALREC_PTXAS_VERBOSE=ON instead
 
 Compiles with nvcc for sm_80 and sm_90a, warnings as errors, and reads ptxas' own figures: registers, spills, stack, static shared
 memory, threads of __launch_bounds__. Theoretical occupancy follows from registers and threads (shared memory is dynamic:
-bench/results/meter.md has it). With cuobjdump and nvdisasm on PATH (in the full toolkit; also the PyPI packages
+the executor.s meter has it). With cuobjdump and nvdisasm on PATH (in the full toolkit; also the PyPI packages
 nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm) the table gains the share of 16-byte accesses among global loads and stores.
 Teaching rungs (ladder/) are compiled but may spill: they are listed apart.
 """
@@ -115,16 +114,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="fail on spills and local memory in production kernels")
     parser.add_argument("--write", metavar="FILE", help="write the table")
-    parser.add_argument("--log", metavar="FILE", help="ptxas' report lies here; nothing is compiled")
     parser.add_argument("files", nargs="*", help="only these sources")
     options = parser.parse_args()
-    if options.log:
-        report = pathlib.Path(options.log).read_text()
-        rows = parse_report(pathlib.Path("?"), report)
-        if not rows:
-            sys.exit(f"scripts/compiled.py: {options.log} holds no report of ptxas (was everything built before?)")
-        finish(rows, options, sources=report.count("Building CUDA object"), widths={})
-        return
     if not shutil.which("nvcc"):
         sys.exit("scripts/compiled.py: nvcc is missing (CUDA toolkit 12.4 or later)")
     sources = [pathlib.Path(f).resolve() for f in options.files] or sorted((ROOT / "kernels").rglob("*.cu"))
@@ -135,20 +126,15 @@ def main():
             rows += parse_report(source.relative_to(ROOT), report)
             if has_sass and options.write:
                 widths.update(sass_widths(obj))
-    finish(rows, options, len(sources), widths)
-
-
-def finish(rows, options, sources, widths):
-    """Names, table, verdict."""
     for row, name in zip(rows, demangle([r["mangled"] for r in rows])):
         row["name"] = name
     bounds = launch_bounds()
-    bad = [r for r in rows if (r["spills"] or r["stack"]) and "ladder" not in str(r["source"]).split("/") and "ladder" not in r["mangled"]]
+    bad = [r for r in rows if (r["spills"] or r["stack"]) and "ladder" not in r["source"].parts]
     if options.write:
         lines = ["# What the compiler says of each kernel", "",
                  f"`scripts/compiled.py --write {options.write}`, nvcc " +
                  re.search(r"release (\S+),", subprocess.run(["nvcc", "--version"], capture_output=True, text=True).stdout).group(1) +
-                 ". Occupancy: resident warps of 64, from registers and threads alone (dynamic shared memory: [meter.md](meter.md)).", "",
+                 ". Occupancy: resident warps of 64, from registers and threads alone (dynamic shared memory is not counted).", "",
                  "| source | kernel | sm | registers | spilled bytes | stack | threads | occupancy | 16-byte accesses of global |",
                  "|---|---|---|---|---|---|---|---|---|"]
         for r in rows:
@@ -157,7 +143,7 @@ def finish(rows, options, sources, widths):
             lines.append(f"| {r['source']} | `{r['name']}` | {r['arch']} | {r['registers']} | {r['spills']} | {r['stack']} | {threads or ''} | "
                          f"{share(r['registers'], threads)} | {f'{wide} of {total}' if total else ''} |")
         (ROOT / options.write).write_text("\n".join(lines) + "\n")
-    print(f"{sources} files, {len(rows)} kernels (each architecture counted), {len(bad)} with spills or local memory")
+    print(f"{len(sources)} files, {len(rows)} kernels (each architecture counted), {len(bad)} with spills or local memory")
     for r in bad:
         print(f"  {r['source']}: {r['name']} sm_{r['arch']}: {r['spills']} bytes spilled, {r['stack']} bytes of stack")
     if options.check and bad:

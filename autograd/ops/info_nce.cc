@@ -16,20 +16,18 @@ InfoNceResult<T> info_nce(Tape<T>& tape, Variable<T> anchor, Variable<T> positiv
   InfoNceResult<T> result{
       .loss = loss, .losses = new_vector(), .positive_score = new_vector(), .hardest = new_vector()};
   const auto lse = new_vector();
-  const auto kept_queue_ids = keep_indices(tape, queue_ids);
-  const auto kept_own_ids = keep_indices(tape, own_ids);
   dispatch<T>(tape.device(), [&](auto& ctx) {
     info_nce_forward<T>(ctx, as_scalar(loss.value()), result.losses, lse, result.positive_score, result.hardest,
-                        anchor.value(), positive.value(), queue, kept_queue_ids, kept_own_ids, tau);
+                        anchor.value(), positive.value(), queue, queue_ids, own_ids, tau);
   });
-  tape.record("info_nce", loss, [&tape, anchor, positive, loss, lse, queue, kept_queue_ids, kept_own_ids, tau] {
+  tape.record("info_nce", loss, [&tape, anchor, positive, loss, lse, queue, queue_ids, own_ids, tau] {
     const View<T, 1> dloss = as_scalar(tape.gradient(loss));
     auto danchor = tape.claim(anchor);
     ensure_memory(tape, danchor, anchor.rows(), anchor.cols());
     const auto dpositive = tape.claim(positive);
     dispatch<T>(tape.device(), [&](auto& ctx) {
       info_nce_backward<T>(ctx, danchor.view, dpositive.view, dloss, anchor.value(), positive.value(), queue,
-                           kept_queue_ids, kept_own_ids, lse, tau, danchor.accumulate, dpositive.accumulate);
+                           queue_ids, own_ids, lse, tau, danchor.accumulate, dpositive.accumulate);
     });
   });
   return result;

@@ -35,13 +35,12 @@ Variable<T> linear_cross_entropy(Tape<T>& tape, Variable<T> x, Variable<T> w, Va
   const auto loss = tape.output(1, 1, {x, w, bias});
   const auto losses = tape.arena().template vector<T>(x.rows());
   const auto lse = tape.arena().template vector<T>(x.rows());
-  const auto kept = keep_indices(tape, targets);
   dispatch<T>(tape.device(), [&](auto& ctx) {
     linear_cross_entropy_forward<T>(ctx, as_scalar(loss.value()), losses, lse, x.value(),
-                                    w.value().slice_rows(first, count), as_vector(bias.value()), kept, scale);
+                                    w.value().slice_rows(first, count), as_vector(bias.value()), targets, scale);
   });
   if (losses_out != nullptr) *losses_out = losses;
-  tape.record("linear_cross_entropy", loss, [&tape, x, w, bias, loss, lse, kept, scale, first, count] {
+  tape.record("linear_cross_entropy", loss, [&tape, x, w, bias, loss, lse, targets, scale, first, count] {
     const auto dloss = as_scalar(tape.gradient(loss));
     const auto dx = tape.claim(x);
     auto dw = claim_rows(tape, w, first, count);
@@ -49,7 +48,7 @@ Variable<T> linear_cross_entropy(Tape<T>& tape, Variable<T> x, Variable<T> w, Va
     const auto w_accumulate = unify(tape, {&dw, &db});
     dispatch<T>(tape.device(), [&](auto& ctx) {
       linear_cross_entropy_backward<T>(ctx, dx.view, dw.view, as_vector(db.view), dloss, x.value(),
-                                       w.value().slice_rows(first, count), as_vector(bias.value()), kept, lse, scale,
+                                       w.value().slice_rows(first, count), as_vector(bias.value()), targets, lse, scale,
                                        dx.accumulate, w_accumulate);
     });
   });

@@ -24,12 +24,6 @@ View<T, 1> as_scalar(View<T, 2> v) {
   return View<T, 1>(v.data, {1});
 }
 
-/// Indices as operations get them already last as long as the step (see Tape).
-template <class T>
-View<const std::int32_t, 1> keep_indices(Tape<T>&, View<const std::int32_t, 1> indices) {
-  return indices;
-}
-
 /// Memory for a gradient that nobody wants but a kernel insists on writing.
 template <class T>
 void ensure_memory(Tape<T>& tape, GradientTarget<T>& target, std::int64_t rows, std::int64_t cols) {
@@ -58,12 +52,6 @@ View<T, 2> gradient_or_zero(Tape<T>& tape, const Variable<T>& v) {
   ensure_memory(tape, target, v.rows(), v.cols());
   dispatch<T>(tape.device(), [&](auto& ctx) { fill<T>(ctx, target.view, 0); });
   return target.view;
-}
-
-/// The gradient of a (1,1) output, as the number that loss kernels take.
-template <class T>
-double read_gradient(const Tape<T>& tape, const Variable<T>& loss) {
-  return static_cast<double>((*on_host(tape.device(), tape.gradient(loss)))(0, 0));
 }
 
 }  // namespace galrec::autograd
