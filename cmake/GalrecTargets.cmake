@@ -1,5 +1,6 @@
 # galrec_library(folder [PUBLIC libs…])   one static library for a folder of the house
-# galrec_op(name [DEPS ops…])             one kernel operation: contract, CPU file, CUDA file, test and bench, all required
+# galrec_op(name [DEPS ops…] [BENCH_DEPS ops…])   one kernel operation: contract, CPU file, CUDA file, test and bench, all
+#                                         required; bench/kernels/<name>_cuda_bench.cc joins the bench where CUDA is built
 # galrec_test(folder file)                one GoogleTest executable, named test_<folder>_<file>; a line `// labels: a b` in the
 #                                         file gives it ctest labels: `threads` also runs under ThreadSanitizer, `slow` not
 #                                         under AddressSanitizer
@@ -19,7 +20,7 @@ function(galrec_library folder)
 endfunction()
 
 function(galrec_op name)
-  cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPS;BENCH_DEPS" ${ARGN})
   set(contract ${CMAKE_SOURCE_DIR}/kernels/${name}/${name}.h)
   set(cpu ${CMAKE_SOURCE_DIR}/kernels/${name}/${name}_cpu.cc)
   set(cuda ${CMAKE_SOURCE_DIR}/kernels/${name}/${name}.cu)
@@ -48,8 +49,17 @@ function(galrec_op name)
     gtest_discover_tests(test_${name} TEST_PREFIX kernels. DISCOVERY_TIMEOUT 60 PROPERTIES LABELS threads TIMEOUT 900)
   endif()
   if(GALREC_BENCH)
+    file(GLOB cuda_benches CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bench/kernels/${name}_cuda_bench.cc)
     add_executable(bench_${name} ${bench})
     target_link_libraries(bench_${name} PRIVATE op_${name} benchmark::benchmark_main)
+    foreach(further ${ARG_BENCH_DEPS})
+      target_link_libraries(bench_${name} PRIVATE op_${further})
+    endforeach()
+    if(NOT GALREC_CUDA STREQUAL "OFF")
+      target_sources(bench_${name} PRIVATE ${cuda_benches})
+      target_link_libraries(bench_${name} PRIVATE galrec_bench_support)
+    endif()
+    set_property(GLOBAL APPEND PROPERTY GALREC_BENCHES bench_${name})
   endif()
 endfunction()
 
