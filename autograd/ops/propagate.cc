@@ -1,27 +1,54 @@
 #include "autograd/ops/propagate.h"
 
 #include "autograd/ops/support.h"
+#include "kernels/embedding/embedding.h"
 
 namespace galrec::autograd {
 
 namespace {
 
-/// total = mean of layers 0..K of x. The intermediate layers live in scratch: no product needs them again.
+/// y = rows `nodes` of the mean of layers 0..K of x. The intermediate layers live in scratch: no product needs them again.
 template <class T>
-void mean_of_layers(Tape<T>& tape, View<T, 2> total, const CsrView& graph, ConstView<T, 1> degree_scale, View<T, 2> x,
-                    int layers) {
+void mean_at(Tape<T>& tape, View<T, 2> y, const CsrView& graph, ConstView<T, 1> degree_scale, View<T, 2> x, int layers,
+             View<const std::int32_t, 1> nodes) {
   ScratchScope scratch(tape.arena());
   View<T, 2> current = x;
-  View<T, 2> next = scratch->template matrix<T>(x.rows(), x.cols());
-  View<T, 2> spare = scratch->template matrix<T>(x.rows(), x.cols());
+  View<T, 2> next = scratch->template matrix<T>(x.rows(), x.cols()), spare = scratch->template matrix<T>(x.rows(), x.cols());
+  const View<T, 2> last = scratch->template matrix<T>(y.rows(), y.cols());
   dispatch<T>(tape.device(), [&](auto& ctx) {
-    add_scaled<T>(ctx, total, x, 1, Accumulate::kOverwrite);
-    for (int k = 0; k < layers; ++k) {
-      spmm<T>(ctx, next, total, graph, current, degree_scale, degree_scale, Accumulate::kOverwrite);
+    embedding_forward<T>(ctx, y, x, nodes, Accumulate::kOverwrite);
+    for (int k = 1; k < layers; ++k) {
+      spmm<T>(ctx, next, {}, graph, current, degree_scale, degree_scale, Accumulate::kOverwrite);
+      embedding_forward<T>(ctx, y, next, nodes, Accumulate::kAdd);
       current = next;
       std::swap(next, spare);
     }
-    add_scaled<T>(ctx, total, total, 1.0 / (layers + 1), Accumulate::kOverwrite);
+    if (layers > 0) {
+      spmm_rows<T>(ctx, last, graph, nodes, current, degree_scale, degree_scale);
+      add_scaled<T>(ctx, y, last, 1, Accumulate::kAdd);
+    }
+    add_scaled<T>(ctx, y, y, 1.0 / (layers + 1), Accumulate::kOverwrite);
+  });
+}
+
+/// dx (+)= the mean of layers 0..K of the matrix whose rows `nodes` sum up dy.
+template <class T>
+void mean_backward(Tape<T>& tape, const GradientTarget<T>& dx, const CsrView& graph, ConstView<T, 1> degree_scale,
+                   View<T, 2> dy, int layers, View<const std::int32_t, 1> nodes) {
+  ScratchScope scratch(tape.arena());
+  const auto matrix = [&] { return scratch->template matrix<T>(dx.view.rows(), dx.view.cols()); };
+  const View<T, 2> total = dx.accumulate == Accumulate::kOverwrite ? dx.view : matrix();
+  View<T, 2> current = matrix(), next = matrix();
+  dispatch<T>(tape.device(), [&](auto& ctx) {
+    add_scaled<T>(ctx, dy, dy, 1.0 / (layers + 1), Accumulate::kOverwrite);  // few rows: cheaper than to scale the mean
+    embedding_backward<T>(ctx, total, dy, nodes, Accumulate::kOverwrite);
+    if (layers > 0) embedding_backward<T>(ctx, current, dy, nodes, Accumulate::kOverwrite);
+    for (int k = 0; k < layers; ++k) {
+      const bool last = k + 1 == layers;
+      spmm<T>(ctx, last ? View<T, 2>() : next, total, graph, current, degree_scale, degree_scale, Accumulate::kOverwrite);
+      std::swap(current, next);
+    }
+    if (dx.accumulate == Accumulate::kAdd) add_scaled<T>(ctx, dx.view, total, 1, Accumulate::kAdd);
   });
 }
 
@@ -45,20 +72,12 @@ Variable<T> propagate(Tape<T>& tape, const CsrView& graph, const CsrView& transp
 
 template <class T>
 Variable<T> propagate_mean(Tape<T>& tape, const CsrView& symmetric_graph, ConstView<T, 1> degree_scale, Variable<T> x,
-                           int layers) {
+                           int layers, View<const std::int32_t, 1> nodes) {
   GALREC_CHECK(layers >= 0 && symmetric_graph.row_ptr.extent(0) == x.rows() + 1);
-  const auto y = tape.output(x.rows(), x.cols(), {x});
-  mean_of_layers<T>(tape, y.value(), symmetric_graph, degree_scale, x.value(), layers);
-  tape.record("propagate_mean", y, [&tape, x, y, symmetric_graph, degree_scale, layers] {
-    const auto dx = tape.claim(x);
-    if (dx.accumulate == Accumulate::kOverwrite) {
-      mean_of_layers<T>(tape, dx.view, symmetric_graph, degree_scale, tape.gradient(y), layers);
-      return;
-    }
-    ScratchScope scratch(tape.arena());
-    const auto d = scratch->template matrix<T>(x.rows(), x.cols());
-    mean_of_layers<T>(tape, d, symmetric_graph, degree_scale, tape.gradient(y), layers);
-    dispatch<T>(tape.device(), [&](auto& ctx) { add_scaled<T>(ctx, dx.view, d, 1, Accumulate::kAdd); });
+  const auto y = tape.output(nodes.extent(0), x.cols(), {x});
+  mean_at<T>(tape, y.value(), symmetric_graph, degree_scale, x.value(), layers, nodes);
+  tape.record("propagate_mean", y, [&tape, x, y, symmetric_graph, degree_scale, layers, nodes] {
+    mean_backward<T>(tape, tape.claim(x), symmetric_graph, degree_scale, tape.gradient(y), layers, nodes);
   });
   return y;
 }
@@ -66,7 +85,8 @@ Variable<T> propagate_mean(Tape<T>& tape, const CsrView& symmetric_graph, ConstV
 #define INSTANTIATE(T)                                                                                       \
   template Variable<T> propagate(Tape<T>&, const CsrView&, const CsrView&, ConstView<T, 1>, ConstView<T, 1>, \
                                  Variable<T>);                                                               \
-  template Variable<T> propagate_mean(Tape<T>&, const CsrView&, ConstView<T, 1>, Variable<T>, int);
+  template Variable<T> propagate_mean(Tape<T>&, const CsrView&, ConstView<T, 1>, Variable<T>, int,       \
+                                      View<const std::int32_t, 1>);
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE

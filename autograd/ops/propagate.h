@@ -12,11 +12,11 @@ template <class T>
 Variable<T> propagate(Tape<T>& tape, const CsrView& graph, const CsrView& transposed, ConstView<T, 1> out_scale,
                       ConstView<T, 1> in_scale, Variable<T> x);
 
-/// LightGCN's output: the mean of layers 0..K of a symmetric graph (users and items in one), each with degree^-1/2 on
-/// both sides. The operator is symmetric, so that backward is the same operation on the gradient. He et al. 2020,
-/// eq. 8.
+/// Rows `nodes` (N) of LightGCN's output, which is the mean of layers 0..K of a symmetric graph (users and items in one),
+/// each with degree^-1/2 on both sides; (S,C) -> (N,C). He et al. 2020, eq. 8. A training step looks at few nodes: the last
+/// layer is computed for those alone. The operator is symmetric, so that backward is the same operation on the gradient.
 template <class T>
 Variable<T> propagate_mean(Tape<T>& tape, const CsrView& symmetric_graph, ConstView<T, 1> degree_scale, Variable<T> x,
-                           int layers);
+                           int layers, View<const std::int32_t, 1> nodes);
 
 }  // namespace galrec::autograd

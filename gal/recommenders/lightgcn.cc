@@ -6,9 +6,11 @@
 #include "autograd/ops/embedding.h"
 #include "autograd/ops/propagate.h"
 #include "autograd/ops/ranking_loss.h"
+#include "autograd/ops/rows.h"
 #include "autograd/ops/sums.h"
 #include "gal/recommenders/recommender_state.h"
 #include "kernels/common/host_view.h"
+#include "kernels/common/parallel.h"
 #include "kernels/csr/csr.h"
 #include "kernels/spmm/spmm.h"
 
@@ -84,41 +86,49 @@ LightGcn::LightGcn(const Device& device, const data::Split& split, const LightGc
   if (!memory.host_accessible()) items_final_ = Buffer<float>(item_prefix_.size(), memory);
 }
 
-void LightGcn::draw(Triples& out, std::int32_t epoch, std::int64_t first, std::int64_t count) const {
+void LightGcn::draw(CpuContext& ctx, Triples& out, std::int32_t epoch, std::int64_t first, std::int64_t count) const {
+  constexpr std::int64_t kGrain = 128;
   out.user.resize(static_cast<std::size_t>(count));
   out.positive.resize(out.user.size());
   out.negative.resize(out.user.size());
-  for (std::int64_t n = 0; n < count; ++n) {
-    // 64 blocks of four words a triple: enough that running out has no chance in practice, and then it merely overlaps.
-    PhiloxStream random({.seed = options_.seed, .step = static_cast<std::uint32_t>(epoch), .stream = kTripleStream},
-                        static_cast<std::uint64_t>(first + n) * 64);
-    const data::UserId u = active_users_[random.below(active_users_.size())];
-    const auto train = split_->train(u);
-    const auto& seen = sorted_history_[static_cast<std::size_t>(u)];
-    data::ItemId negative = 0;
-    const data::ItemId positive = train[random.below(train.size())];
-    do {
-      negative = static_cast<data::ItemId>(random.below(static_cast<std::uint64_t>(items_)));
-    } while (std::binary_search(seen.begin(), seen.end(), negative));
-    const auto at = static_cast<std::size_t>(n);
-    out.user[at] = u;
-    out.positive[at] = users_ + positive;
-    out.negative[at] = users_ + negative;
-  }
+  parallel_for(ctx, count, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t n = begin; n < end; ++n) {
+      // 64 blocks of four words a triple: enough that running out has no chance in practice, and then it merely overlaps.
+      PhiloxStream random({.seed = options_.seed, .step = static_cast<std::uint32_t>(epoch), .stream = kTripleStream},
+                          static_cast<std::uint64_t>(first + n) * 64);
+      const data::UserId u = active_users_[random.below(active_users_.size())];
+      const auto train = split_->train(u);
+      const auto& seen = sorted_history_[static_cast<std::size_t>(u)];
+      data::ItemId negative = 0;
+      const data::ItemId positive = train[random.below(train.size())];
+      do {
+        negative = static_cast<data::ItemId>(random.below(static_cast<std::uint64_t>(items_)));
+      } while (std::binary_search(seen.begin(), seen.end(), negative));
+      const auto at = static_cast<std::size_t>(n);
+      out.user[at] = u;
+      out.positive[at] = users_ + positive;
+      out.negative[at] = users_ + negative;
+    }
+  });
 }
 
 autograd::Variable<float> LightGcn::step(const Triples& triples) {
   using namespace autograd;
   tape_.reset(Recording::kOn);
   store_.zero_gradients();
-  const auto user = tape_.keep(triples.user), positive = tape_.keep(triples.positive), negative = tape_.keep(triples.negative);
+  // In the order in which the gradients of a node are added.
+  std::vector<std::int32_t> nodes(triples.negative);
+  nodes.insert(nodes.end(), triples.positive.begin(), triples.positive.end());
+  nodes.insert(nodes.end(), triples.user.begin(), triples.user.end());
+  const auto count = static_cast<std::int64_t>(triples.user.size());
+  const auto all = tape_.keep(nodes);
   const auto table = tape_.parameter(store_, embedding_);
-  const auto mean = propagate_mean(tape_, graph(), device_inv_sqrt_.view(), table, options_.layers);
-  const auto bpr = ranking_loss(tape_, embedding(tape_, mean, user), embedding(tape_, mean, positive),
-                                embedding(tape_, mean, negative), RankingLossKind::kBpr);
+  const auto mean = propagate_mean(tape_, graph(), device_inv_sqrt_.view(), table, options_.layers, all);
+  const auto bpr = ranking_loss(tape_, slice_rows(tape_, mean, 2 * count, count), slice_rows(tape_, mean, count, count),
+                                slice_rows(tape_, mean, 0, count), RankingLossKind::kBpr);
   const double weight = options_.l2 / static_cast<double>(triples.user.size());
-  const auto penalty = [&](View<const std::int32_t, 1> ids) { return half_squared_sum(tape_, embedding(tape_, table, ids)); };
-  const auto loss = weighted_sum(tape_, {{bpr, 1.0}, {penalty(user), weight}, {penalty(positive), weight}, {penalty(negative), weight}});
+  const auto penalty = half_squared_sum(tape_, embedding(tape_, table, all));
+  const auto loss = weighted_sum(tape_, {{bpr, 1.0}, {penalty, weight}});
   tape_.backward(loss);
   store_.finish_gradients();
   optimizer_->step(tape_.device(), options_.lr, 1.0, 0.0);
@@ -130,7 +140,7 @@ EpochReport LightGcn::train_epoch(const Device& device, std::int32_t epoch, cons
   std::int64_t steps = 0;
   for (std::int64_t first = 0; first < samples_; first += options_.batch) {
     const std::int64_t count = std::min<std::int64_t>(options_.batch, samples_ - first);
-    draw(triples, epoch, first, count);
+    draw(device.host(), triples, epoch, first, count);
     const auto loss = step(triples);
     losses_.memory().copy(losses_.data() + steps++, loss.value().data, sizeof(float));
     progress(first + count);

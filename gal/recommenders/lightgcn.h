@@ -51,7 +51,7 @@ class LightGcn final : public Recommender {
   struct Triples {
     std::vector<std::int32_t> user, positive, negative;  // node ids: items follow the users
   };
-  void draw(Triples& out, std::int32_t epoch, std::int64_t first, std::int64_t count) const;
+  void draw(CpuContext& ctx, Triples& out, std::int32_t epoch, std::int64_t first, std::int64_t count) const;
   autograd::Variable<float> step(const Triples& triples);
   CsrView graph() const { return {row_ptr_.view(), col_idx_.view()}; }
 

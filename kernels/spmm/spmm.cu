@@ -73,7 +73,7 @@ __device__ __forceinline__ void add_neighbors(float (&sum)[Width], const Problem
   };
   const auto add = [&](float scale, const float(&row)[Width]) {
 #pragma unroll
-    for (int i = 0; i < Width; ++i) sum[i] += scale * row[i];
+    for (int i = 0; i < Width; ++i) sum[i] = fmaf(scale, row[i], sum[i]);  // whole rows and chosen rows: the same bits
   };
   std::int64_t e = begin;
   for (; e + kAhead <= end; e += kAhead) {
@@ -96,6 +96,10 @@ __device__ __forceinline__ void finish(const Problem<T>& k, float (&sum)[Width],
   const float scale = k.out_scale != nullptr ? k.out_scale[r] : 1.0f;
 #pragma unroll
   for (int i = 0; i < Width; ++i) sum[i] *= scale;
+  if (k.y.data == nullptr) {
+    update_floats<Width>(k.total.row(r) + column, sum, Accumulate::kAdd);
+    return;
+  }
   T* y = k.y.row(r) + column;
   if (k.accumulate == Accumulate::kAdd) {
     float before[Width];
@@ -192,6 +196,37 @@ __global__ void join_pieces(Problem<T> k) {
   });
 }
 
+/// A group a listed row. The pieces of a long row are added as join_pieces adds them.
+template <int Width, int Lanes, class T>
+__global__ void sum_listed(Problem<T> k, View<const std::int32_t, 1> list) {
+  const std::int64_t n = group_task<Lanes>();
+  if (n >= list.extent(0)) return;
+  const std::int32_t r = list[n];
+  const bool inside = r >= 0 && r < k.rows;
+  if (!inside) report_fault(k.status, DeviceFault::kIdOutOfRange, DeviceOperation::kSpmm, r, k.rows);
+  const Range edges = inside ? edges_of(k, r) : Range{0, 0};
+  const float scale = inside && k.out_scale != nullptr ? k.out_scale[r] : 1.0f;
+  for_columns<Lanes, Width>(k.x.cols(), [&](std::int64_t c) {
+    float sum[Width] = {};
+    add_neighbors<Width>(sum, k, edges.begin, min(edges.end, edges.begin + kPiece), c);
+    for (std::int64_t begin = edges.begin + kPiece; begin < edges.end; begin += kPiece) {
+      float next[Width] = {};
+      add_neighbors<Width>(next, k, begin, min(edges.end, begin + kPiece), c);
+#pragma unroll
+      for (int i = 0; i < Width; ++i) sum[i] += next[i];
+    }
+#pragma unroll
+    for (int i = 0; i < Width; ++i) sum[i] *= scale;
+    store_floats<Width>(k.y.row(n) + c, sum);
+  });
+}
+
+template <int Width, int Lanes, class T>
+void run_listed(CudaContext& ctx, const Problem<T>& k, View<const std::int32_t, 1> list) {
+  constexpr std::int64_t kGroups = kThreads / Lanes;
+  launch(sum_listed<Width, Lanes, T>, (list.extent(0) + kGroups - 1) / kGroups, kThreads, 0, ctx.stream(), k, list);
+}
+
 template <int Width, int Lanes, class T>
 void run(CudaContext& ctx, const Problem<T>& k) {
   constexpr std::int64_t kGroups = kThreads / Lanes;
@@ -208,10 +243,11 @@ template <class T>
 void spmm(CudaContext& ctx, View<T, 2> y, View<Acc<T>, 2> total, const CsrView& graph, ConstView<T, 2> x,
           ConstView<Acc<T>, 1> out_scale, ConstView<Acc<T>, 1> in_scale, Accumulate accumulate) {
   const std::int64_t rows = graph.row_ptr.extent(0) - 1, cols = x.cols(), edges = graph.col_idx.extent(0);
-  GALREC_CHECK(rows >= 0 && y.rows() == rows && y.cols() == cols, "y is ({}, {}), expected ({}, {})", y.rows(),
-               y.cols(), rows, cols);
-  GALREC_CHECK(!total || total.shape == y.shape, "total is ({}, {}), expected ({}, {})", total.rows(), total.cols(),
-               rows, cols);
+  const bool only_total = !y && total && accumulate == Accumulate::kOverwrite;
+  GALREC_CHECK(rows >= 0 && (only_total || (y.rows() == rows && y.cols() == cols)), "y is ({}, {}), expected ({}, {})",
+               y.rows(), y.cols(), rows, cols);
+  GALREC_CHECK(!total || (total.rows() == rows && total.cols() == cols), "total is ({}, {}), expected ({}, {})",
+               total.rows(), total.cols(), rows, cols);
   GALREC_CHECK(!out_scale || out_scale.extent(0) == rows, "out_scale ({}) for {} rows", out_scale.extent(0), rows);
   GALREC_CHECK(!in_scale || in_scale.extent(0) == x.rows(), "in_scale ({}) for {} rows", in_scale.extent(0), x.rows());
   GALREC_CHECK(y.data != x.data || y.empty(), "y aliases x");
@@ -238,9 +274,46 @@ void spmm(CudaContext& ctx, View<T, 2> y, View<Acc<T>, 2> total, const CsrView& 
   }
 }
 
+template <class T>
+void spmm_rows(CudaContext& ctx, View<T, 2> y, const CsrView& graph, View<const std::int32_t, 1> rows, ConstView<T, 2> x,
+               ConstView<Acc<T>, 1> out_scale, ConstView<Acc<T>, 1> in_scale) {
+  const std::int64_t all = graph.row_ptr.extent(0) - 1, cols = x.cols();
+  GALREC_CHECK(all >= 0 && y.rows() == rows.extent(0) && y.cols() == cols, "y is ({}, {}), expected ({}, {})", y.rows(),
+               y.cols(), rows.extent(0), cols);
+  GALREC_CHECK(!out_scale || out_scale.extent(0) == all, "out_scale ({}) for {} rows", out_scale.extent(0), all);
+  GALREC_CHECK(!in_scale || in_scale.extent(0) == x.rows(), "in_scale ({}) for {} rows", in_scale.extent(0), x.rows());
+  GALREC_CHECK(y.data != x.data || y.empty(), "y aliases x");
+  GALREC_CHECK(x.rows() <= std::numeric_limits<std::int32_t>::max(), "{} rows of x", x.rows());
+  if (rows.extent(0) == 0 || cols == 0) return;
+  constexpr int kWidth = kRowWidth<T, float>;
+  const Problem<T> k{.y = y,
+                     .total = {},
+                     .partial = {},
+                     .row_ptr = graph.row_ptr.data,
+                     .col_idx = graph.col_idx.data,
+                     .rows = all,
+                     .edges = graph.col_idx.extent(0),
+                     .x = x,
+                     .out_scale = out_scale.data,
+                     .in_scale = in_scale.data,
+                     .accumulate = Accumulate::kOverwrite,
+                     .status = ctx.status()};
+  if (!all_in_vectors(kWidth, y, x)) {
+    run_listed<1, kWarpSize>(ctx, k, rows);
+  } else if (cols > 16 * kWidth) {
+    run_listed<kWidth, 32>(ctx, k, rows);
+  } else if (cols > 8 * kWidth) {
+    run_listed<kWidth, 16>(ctx, k, rows);
+  } else {
+    run_listed<kWidth, 8>(ctx, k, rows);
+  }
+}
+
 #define GALREC_INSTANTIATE(T)                                                                       \
   template void spmm<T>(CudaContext&, View<T, 2>, View<Acc<T>, 2>, const CsrView&, ConstView<T, 2>, \
-                        ConstView<Acc<T>, 1>, ConstView<Acc<T>, 1>, Accumulate);
+                        ConstView<Acc<T>, 1>, ConstView<Acc<T>, 1>, Accumulate);            \
+  template void spmm_rows<T>(CudaContext&, View<T, 2>, const CsrView&, View<const std::int32_t, 1>, ConstView<T, 2>, \
+                             ConstView<Acc<T>, 1>, ConstView<Acc<T>, 1>);
 GALREC_INSTANTIATE(float)
 GALREC_INSTANTIATE(bfloat16)
 #undef GALREC_INSTANTIATE

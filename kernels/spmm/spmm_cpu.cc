@@ -26,21 +26,28 @@ std::int64_t block_start(const std::int32_t* row_ptr, std::int64_t rows, std::in
   return low;
 }
 
+// Whether an edge's row of x is read at all: gradients of a batch are zero in most rows.
+enum class Sources { kAll, kUsed };
+
 template <class T>
 struct Rows {
   const std::int32_t *row_ptr, *col_idx;
   View<const T, 2> x;
   const T* in_scale;
   std::int64_t last_edge;
+  const std::uint8_t* used = nullptr;  // null: every row of x
 
   // out[0 .. kVectors lanes) = sum of in_scale_c x_c over row r, from column `first` on, in registers throughout.
-  template <int kVectors, bool kScaled>
+  template <int kVectors, bool kScaled, Sources kSources>
   void gather(T* out, std::int64_t r, std::int64_t first) const {
     constexpr int kLanes = simd::kLanes<T>;
     simd::Vec<T> sum[kVectors] = {};
     const T* base = x.data + first;
     const std::int64_t end = row_ptr[r + 1], stride = x.stride[0];
     for (std::int64_t e = row_ptr[r]; e < end; ++e) {
+      if constexpr (kSources == Sources::kUsed) {
+        if (!used[col_idx[e]]) continue;
+      }
       // Past the row's end lie the next rows' neighbours: worth fetching too. Only the very last ones repeat
       // themselves.
       const char* next = reinterpret_cast<const char*>(base + col_idx[std::min(e + kAhead, last_edge)] * stride);
@@ -69,17 +76,78 @@ struct Rows {
     }
   }
 
-  template <bool kScaled>
-  void sum_row(T* out, std::int64_t r) const {
+  template <bool kScaled, Sources kSources>
+  void sum_columns(T* out, std::int64_t r) const {
     constexpr std::int64_t kLanes = simd::kLanes<T>;
     const std::int64_t cols = x.cols();
     std::int64_t c = 0;
-    for (; c + 8 * kLanes <= cols; c += 8 * kLanes) gather<8, kScaled>(out + c, r, c);
-    for (; c + 4 * kLanes <= cols; c += 4 * kLanes) gather<4, kScaled>(out + c, r, c);
-    for (; c + kLanes <= cols; c += kLanes) gather<1, kScaled>(out + c, r, c);
+    for (; c + 8 * kLanes <= cols; c += 8 * kLanes) gather<8, kScaled, kSources>(out + c, r, c);
+    for (; c + 4 * kLanes <= cols; c += 4 * kLanes) gather<4, kScaled, kSources>(out + c, r, c);
+    for (; c + kLanes <= cols; c += kLanes) gather<1, kScaled, kSources>(out + c, r, c);
     if (c < cols) gather_tail(out + c, r, c, cols - c);
   }
+
+  // out (C) = sum of in_scale_c x_c over row r.
+  void sum_row(T* out, std::int64_t r) const {
+    if (used) {
+      in_scale ? sum_columns<true, Sources::kUsed>(out, r) : sum_columns<false, Sources::kUsed>(out, r);
+    } else {
+      in_scale ? sum_columns<true, Sources::kAll>(out, r) : sum_columns<false, Sources::kAll>(out, r);
+    }
+  }
 };
+
+template <class T>
+bool is_zero(const T* row, std::int64_t cols) {
+  return std::all_of(row, row + cols, [](T value) { return value == T(0); });
+}
+
+// One byte per row of x, 0 where all its elements are zero; null where a sample of the rows says that few are.
+template <class T>
+const std::uint8_t* find_used_rows(CpuContext& ctx, Arena& scratch, ConstView<T, 2> x) {
+  constexpr std::int64_t kSample = 256, kGrain = 512;
+  const std::int64_t step = std::max<std::int64_t>(x.rows() / kSample, 1);
+  std::int64_t zeros = 0, seen = 0;
+  for (std::int64_t s = step / 2; s < x.rows(); s += step, ++seen) zeros += is_zero(x.row(s), x.cols());
+  if (2 * zeros < seen) return nullptr;
+  auto* used = scratch.alloc<std::uint8_t>(x.rows());
+  parallel_for(ctx, x.rows(), kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t s = begin; s < end; ++s) used[s] = !is_zero(x.row(s), x.cols());
+  });
+  return used;
+}
+
+template <class T>
+void check_scales(ConstView<T, 2> x, std::int64_t rows, ConstView<T, 1> out_scale, ConstView<T, 1> in_scale) {
+  GALREC_CHECK(!out_scale || out_scale.extent(0) == rows, "out_scale ({}) for {} rows", out_scale.extent(0), rows);
+  GALREC_CHECK(!in_scale || in_scale.extent(0) == x.rows(), "in_scale ({}) for {} rows", in_scale.extent(0), x.rows());
+}
+
+// The graph's offsets rise and its columns lie in [0, sources). Returns the number of edges.
+std::int64_t check_graph(CpuContext& ctx, const CsrView& graph, std::int64_t sources) {
+  constexpr std::int64_t kGrain = std::int64_t{1} << 15;
+  const std::int64_t rows = graph.row_ptr.extent(0) - 1;
+  const std::int32_t *row_ptr = graph.row_ptr.data, *col_idx = graph.col_idx.data;
+  const std::int64_t edges = row_ptr[rows];
+  GALREC_CHECK(row_ptr[0] == 0 && edges <= graph.col_idx.extent(0), "edges [{}, {}) of {}", row_ptr[0], edges,
+               graph.col_idx.extent(0));
+  // Counted first: a loop that may end early is no loop for vectors.
+  parallel_for(ctx, rows, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+    std::int32_t falls = 0;
+#pragma omp simd reduction(+ : falls)
+    for (std::int64_t r = begin; r < end; ++r) falls += row_ptr[r] > row_ptr[r + 1];
+    for (std::int64_t r = begin; falls > 0 && r < end; ++r)
+      GALREC_CHECK(row_ptr[r] <= row_ptr[r + 1], "row_ptr falls from {} to {} at row {}", row_ptr[r], row_ptr[r + 1], r);
+  });
+  parallel_for(ctx, edges, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+    std::int32_t outside = 0;
+    const auto limit = static_cast<std::uint32_t>(sources);
+#pragma omp simd reduction(+ : outside)
+    for (std::int64_t e = begin; e < end; ++e) outside += static_cast<std::uint32_t>(col_idx[e]) >= limit;
+    GALREC_CHECK(outside == 0, "{} of edges [{}, {}) have columns outside [0, {})", outside, begin, end, sources);
+  });
+  return edges;
+}
 
 }  // namespace
 
@@ -87,56 +155,70 @@ template <class T>
 void spmm(CpuContext& ctx, View<T, 2> y, View<T, 2> total, const CsrView& graph, ConstView<T, 2> x,
           ConstView<T, 1> out_scale, ConstView<T, 1> in_scale, Accumulate accumulate) {
   const std::int64_t rows = graph.row_ptr.extent(0) - 1, cols = x.cols();
-  GALREC_CHECK(rows >= 0 && y.rows() == rows && y.cols() == cols, "y is ({}, {}), expected ({}, {})", y.rows(),
-               y.cols(), rows, cols);
+  const bool only_total = !y && total && accumulate == Accumulate::kOverwrite;
+  GALREC_CHECK(rows >= 0 && (only_total || (y.rows() == rows && y.cols() == cols)), "y is ({}, {}), expected ({}, {})",
+               y.rows(), y.cols(), rows, cols);
   GALREC_CHECK(!total || (total.rows() == rows && total.cols() == cols), "total is ({}, {}), expected ({}, {})",
                total.rows(), total.cols(), rows, cols);
-  GALREC_CHECK(!out_scale || out_scale.extent(0) == rows, "out_scale ({}) for {} rows", out_scale.extent(0), rows);
-  GALREC_CHECK(!in_scale || in_scale.extent(0) == x.rows(), "in_scale ({}) for {} rows", in_scale.extent(0), x.rows());
+  check_scales<T>(x, rows, out_scale, in_scale);
   GALREC_CHECK(y.data != x.data || y.empty(), "y aliases x");
   const std::int32_t *row_ptr = graph.row_ptr.data, *col_idx = graph.col_idx.data;
-  const std::int64_t edges = row_ptr[rows];
-  GALREC_CHECK(row_ptr[0] == 0 && edges <= graph.col_idx.extent(0), "edges [{}, {}) of {}", row_ptr[0], edges,
-               graph.col_idx.extent(0));
-  for (std::int64_t r = 0; r < rows; ++r) {
-    GALREC_CHECK(row_ptr[r] <= row_ptr[r + 1], "row_ptr falls from {} to {} at row {}", row_ptr[r], row_ptr[r + 1], r);
-  }
-  std::int64_t outside = 0;
-  const auto sources = static_cast<std::uint32_t>(x.rows());
-#pragma omp simd reduction(+ : outside)
-  for (std::int64_t e = 0; e < edges; ++e) outside += static_cast<std::uint32_t>(col_idx[e]) >= sources;
-  GALREC_CHECK(outside == 0, "{} of {} columns are outside [0, {})", outside, edges, sources);
+  const std::int64_t edges = check_graph(ctx, graph, x.rows());
 
   ScratchScope scratch(ctx.scratch());
   auto sums = scratch->matrix<T>(ctx.threads(), std::max<std::int64_t>(cols, 1));
-  const Rows<T> source{row_ptr, col_idx, x, in_scale.data, edges - 1};
+  const Rows<T> source{row_ptr, col_idx, x, in_scale.data, edges - 1, find_used_rows<T>(ctx, *scratch, x)};
   const std::int64_t blocks = (rows + edges + kBlockWork - 1) / kBlockWork;
   parallel_for(ctx, blocks, 1, [&](std::int64_t begin, std::int64_t end, int worker) {
-    T* __restrict sum = sums.row(worker);
+    T* sum = sums.row(worker);
     const std::int64_t last = block_start(row_ptr, rows, end);
     for (std::int64_t r = block_start(row_ptr, rows, begin); r < last; ++r) {
-      if (source.in_scale) {
-        source.template sum_row<true>(sum, r);
-      } else {
-        source.template sum_row<false>(sum, r);
-      }
+      source.sum_row(sum, r);
       const T scale = out_scale ? out_scale[r] : T(1);
-      T* __restrict out = y.row(r);
+      T* out = only_total ? sum : y.row(r);
       if (accumulate == Accumulate::kAdd) {
+#pragma omp simd
         for (std::int64_t i = 0; i < cols; ++i) out[i] += scale * sum[i];
       } else {
+#pragma omp simd
         for (std::int64_t i = 0; i < cols; ++i) out[i] = scale * sum[i];
       }
       if (!total) continue;
       T* __restrict running = total.row(r);
+#pragma omp simd
       for (std::int64_t i = 0; i < cols; ++i) running[i] += out[i];
+    }
+  });
+}
+
+template <class T>
+void spmm_rows(CpuContext& ctx, View<T, 2> y, const CsrView& graph, View<const std::int32_t, 1> rows, ConstView<T, 2> x,
+               ConstView<T, 1> out_scale, ConstView<T, 1> in_scale) {
+  constexpr std::int64_t kGrain = 64;
+  const std::int64_t all = graph.row_ptr.extent(0) - 1, cols = x.cols();
+  GALREC_CHECK(all >= 0 && y.rows() == rows.extent(0) && y.cols() == cols, "y is ({}, {}), expected ({}, {})", y.rows(),
+               y.cols(), rows.extent(0), cols);
+  check_scales<T>(x, all, out_scale, in_scale);
+  GALREC_CHECK(y.data != x.data || y.empty(), "y aliases x");
+  for (std::int64_t n = 0; n < rows.extent(0); ++n)
+    GALREC_CHECK(rows[n] >= 0 && rows[n] < all, "row {} at position {} of a graph of {} rows", rows[n], n, all);
+  const std::int64_t edges = check_graph(ctx, graph, x.rows());
+  const Rows<T> source{graph.row_ptr.data, graph.col_idx.data, x, in_scale.data, edges - 1};
+  parallel_for(ctx, rows.extent(0), kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t n = begin; n < end; ++n) {
+      T* __restrict out = y.row(n);
+      source.sum_row(out, rows[n]);
+      const T scale = out_scale ? out_scale[rows[n]] : T(1);
+      for (std::int64_t i = 0; i < cols; ++i) out[i] *= scale;
     }
   });
 }
 
 #define GALREC_INSTANTIATE(T)                                                                                  \
   template void spmm<T>(CpuContext&, View<T, 2>, View<T, 2>, const CsrView&, ConstView<T, 2>, ConstView<T, 1>, \
-                        ConstView<T, 1>, Accumulate);
+                        ConstView<T, 1>, Accumulate);                                                          \
+  template void spmm_rows<T>(CpuContext&, View<T, 2>, const CsrView&, View<const std::int32_t, 1>, ConstView<T, 2>, \
+                             ConstView<T, 1>, ConstView<T, 1>);
 GALREC_INSTANTIATE(float)
 GALREC_INSTANTIATE(double)
 #undef GALREC_INSTANTIATE

@@ -262,15 +262,14 @@ TEST(Gradcheck, PropagateMean) {
   const std::vector<std::int32_t> row_ptr = {0, 2, 3, 5, 6}, col = {1, 2, 0, 0, 3, 2};  // symmetric
   const std::vector<double> degree_scale = {0.7, 1.0, 0.7, 1.0};
   const CsrView graph{view_of(row_ptr), view_of(col)};
+  const std::vector<std::int32_t> nodes = {2, 0, 2};  // repeated, and some never
   for (const int layers : {0, 1, 3}) {
-    expect_gradients(
-        [&](DTape& t, Inputs x) { return propagate_mean<double>(t, graph, view_of(degree_scale), x[0], layers); },
-        {normal(4, 3, 1)});
-    expect_gradients(
-        [&](DTape& t, Inputs x) {
-          return add(t, x[0], propagate_mean<double>(t, graph, view_of(degree_scale), x[0], layers));
-        },
-        {normal(4, 3, 1)});
+    const auto mean = [&](DTape& t, const Variable<double>& x) {
+      return propagate_mean<double>(t, graph, view_of(degree_scale), x, layers, view_of(nodes));
+    };
+    expect_gradients([&](DTape& t, Inputs x) { return mean(t, x[0]); }, {normal(4, 3, 1)});
+    expect_gradients([&](DTape& t, Inputs x) { return concat_rows<double>(t, {x[0], mean(t, x[0]), mean(t, x[0])}); },
+                     {normal(4, 3, 1)});
   }
 }
 
