@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -30,7 +32,7 @@ TYPED_TEST_SUITE(AttentionBitsTest, test::CudaBackends, test::BackendNames);
 const std::vector<AttentionCase>& every_class() {
   static const std::vector<AttentionCase> cases = {
       {"mixed", {3, 40, 0, 130, 270, 16, 100}, {3, 40, 5, 130, 270, 16, 100}, 2, 32, AttentionMask::kNone, true, 0.1},
-      {"causal", {3, 65, 290}, {3, 65, 290}, 1, 64, AttentionMask::kCausal, true, 0.1}};
+      {"causal", {3, 65, 150, 290}, {3, 65, 150, 290}, 1, 64, AttentionMask::kCausal, true, 0.1}};
   return cases;
 }
 
@@ -57,6 +59,28 @@ TYPED_TEST(AttentionBitsTest, TwoRunsAreEqual) {
       expect_same(test::run_attention<T>(ctx, in), first, c.name + ", another schedule");
     }
 #endif
+  }
+}
+
+// Tiles reach beyond the sequence that they belong to; what lies there must not.
+TYPED_TEST(AttentionBitsTest, NaNStaysInItsSequence) {
+  using T = typename TypeParam::Value;
+  GALREC_REQUIRE_BACKEND(TypeParam, ctx);
+  for (const test::Lengths& lengths : {test::Lengths{5, 20, 70}, test::Lengths{70, 130, 5}, test::Lengths{260, 3, 300}}) {
+    const auto clean = test::make_inputs<T>({"nan", lengths, lengths, 2, 32, AttentionMask::kNone, true, 0.1});
+    auto in = clean;
+    const auto first = in.cu_q[1] * in.width, last = in.cu_q[2] * in.width;
+    for (auto* x : {&in.q, &in.k, &in.v, &in.dout}) std::fill(x->begin() + first, x->begin() + last, std::nan(""));
+    const auto expected = test::run_attention<T>(ctx, clean), ran = test::run_attention<T>(ctx, in);
+    const auto others = [&](std::vector<double> x, std::int64_t width) {
+      x.erase(x.begin() + in.cu_q[1] * width, x.begin() + in.cu_q[2] * width);
+      return x;
+    };
+    test::expect_same_bits(others(ran.o, in.width), others(expected.o, in.width), "o");
+    test::expect_same_bits(others(ran.lse, 2), others(expected.lse, 2), "lse");
+    test::expect_same_bits(others(ran.dq, in.width), others(expected.dq, in.width), "dq");
+    test::expect_same_bits(others(ran.dk, in.width), others(expected.dk, in.width), "dk");
+    test::expect_same_bits(others(ran.dv, in.width), others(expected.dv, in.width), "dv");
   }
 }
 

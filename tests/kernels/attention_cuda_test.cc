@@ -88,6 +88,8 @@ TYPED_TEST(AttentionCudaTest, LongSequences) {
                           {"512", {511, 512}, {511, 512}, 1, 32},
                           {"512 causal", {512}, {512}, 1, 64, kCausal, true, 0.2},
                           {"256", {256, 193}, {256, 193}, 1, 32, kNone, true, 0.1},
+                          {"256 of 64", {256, 145}, {256, 145}, 1, 64, kNone, true, 0.1},
+                          {"uneven 256", {20, 230}, {200, 30}, 1, 64, kCausal, true, 0.1},
                           {"reach 512", {300}, {600}, 1, 32, kNone, true, 0, 1.0, 512, 9}});
 }
 
@@ -95,6 +97,7 @@ TYPED_TEST(AttentionCudaTest, HeadSizes) {
   std::vector<AttentionCase> cases;
   for (std::int64_t dim : {1, 8, 31, 32, 40, 64, 80, 128})
     cases.push_back({fmt::format("dim {}", dim), {33, 2, 130}, {33, 2, 130}, 3, dim, kNone, true, 0.25});
+  cases.push_back({"whole vectors of columns, heads that begin between them", {33, 2}, {33, 2}, 4, 6});
   check_cases<TypeParam>(cases);
 }
 
