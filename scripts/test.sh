@@ -38,19 +38,28 @@ build() {  # build PRESET TARGET [-DOPTION…]: configure a preset and build a t
 }
 mkdir -p build
 
+run_tests() {  # run_tests PRESET CTEST-ARGUMENTS…: the summary of a run, or what failed in it and how
+  local preset=$1 log=$PWD/build/$1.tests.log
+  shift
+  if (cd build/"$preset" && ctest --no-tests=error --output-on-failure --timeout 900 "$@") >"$log" 2>&1; then
+    grep -vE ' Start +[0-9]+:| Passed ' "$log" | tail -n 12
+    return
+  fi
+  grep -vE ' Start +[0-9]+:| Passed ' "$log" | tail -n 300
+  exit 8
+}
+
 if [ "$all" = yes ]; then
   build asan all
   step "tests under AddressSanitizer and UndefinedBehaviorSanitizer"
   # The sanitized run repeats every unit test; what trains for long or reads the real data runs in the release build.
-  (cd build/asan && ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions="$PWD/../../scripts/lsan.supp" \
-    ctest -j2 --output-on-failure --timeout 900 -LE slow | tail -n 25)
+  ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions="$PWD/scripts/lsan.supp" run_tests asan -j2 -LE slow
 
   build tsan thread_tests
   step "tests under ThreadSanitizer"
   archer=$(ls /usr/lib/llvm-*/lib/libarcher.so 2>/dev/null | tail -n 1 || true)
-  (cd build/tsan && OMP_NUM_THREADS=3 OMP_TOOL_LIBRARIES=$archer \
-    TSAN_OPTIONS="ignore_noninstrumented_modules=1 suppressions=$PWD/../../scripts/tsan.supp" \
-    ctest --output-on-failure --timeout 900 -L threads | tail -n 25)
+  OMP_NUM_THREADS=3 OMP_TOOL_LIBRARIES=$archer \
+    TSAN_OPTIONS="ignore_noninstrumented_modules=1 suppressions=$PWD/scripts/tsan.supp" run_tests tsan -L threads
 
   build fuzz fuzzers
   step "fuzzers"
@@ -60,14 +69,13 @@ if [ "$all" = yes ]; then
   build race simt_tests
   step "CUDA tests under the executor's race detector"
   # Left out: offsets that overlap make segments write the same rows, which the test wants reported, not ordered.
-  (cd build/race && ctest -j2 --output-on-failure --timeout 900 -R "$cuda_cases" -E OffsetsThatCannotBeTrue | tail -n 12)
+  run_tests race -j2 -R "$cuda_cases" -E OffsetsThatCannotBeTrue
 fi
 
 build emulated all
 if [ "$all" = yes ]; then
   step "CUDA tests, lanes shuffled and blocks in reverse order, device memory closed to the host"
-  (cd build/emulated && GALREC_SIMT_LANES=shuffled GALREC_SIMT_BLOCKS=reverse GALREC_SIMT_GUARD_HOST=1 \
-    ctest -j2 --output-on-failure --timeout 900 -R "$cuda_cases" | tail -n 6)
+  GALREC_SIMT_LANES=shuffled GALREC_SIMT_BLOCKS=reverse GALREC_SIMT_GUARD_HOST=1 run_tests emulated -j2 -R "$cuda_cases"
 
   if command -v nvcc >/dev/null; then
     step "nvcc: every kernel for sm_80 and sm_90a, warnings as errors, no register spilled"
