@@ -14,8 +14,8 @@ template <class T>
 AdamW<T>::AdamW(ParameterStore<T>& parameters, const AdamWSettings& settings)
     : parameters_(parameters), settings_(settings) {
   GALREC_CHECK(parameters.has_gradients(), "an optimiser needs an allocated store with gradients");
-  m_ = Buffer<T>::zeros(parameters.total(), parameters.memory());
-  v_ = Buffer<T>::zeros(parameters.total(), parameters.memory());
+  m_ = Buffer<Acc<T>>::zeros(parameters.total(), parameters.memory());
+  v_ = Buffer<Acc<T>>::zeros(parameters.total(), parameters.memory());
   square_sum_ = Buffer<double>::zeros(1, parameters.memory());
   build_spans();
 }
@@ -63,7 +63,7 @@ void AdamW<T>::build_spans() {
 template <class T>
 void AdamW<T>::measure(const Device& device) {
   parameters_.finish_gradients();
-  dispatch<T>(device, [&](auto& ctx) { sum_of_squares<T>(ctx, square_sum_.view(), parameters_.gradients()); });
+  dispatch<T>(device, [&](auto& ctx) { sum_of_squares<Acc<T>>(ctx, square_sum_.view(), parameters_.gradients()); });
 }
 
 template <class T>
@@ -95,14 +95,21 @@ void AdamW<T>::step(const Device& device, const AdamWUpdate& update) {
     measure(device);
     options.square_sum = square_sum_.view();
   }
-  const View<T, 1> average = average_ == nullptr ? View<T, 1>{} : average_->values();
+  const View<Acc<T>, 1> average = average_ == nullptr ? View<Acc<T>, 1>{} : average_->values();
+  AdamWShadows shadows;
+  if constexpr (ParameterStore<T>::kRounds) {
+    shadows.param = parameters_.operands();
+    if (average_ != nullptr) shadows.ema = average_->operands();
+  }
   dispatch<T>(device, [&](auto& ctx) {
-    adamw_step<T>(ctx, parameters_.values(), m_.view(), v_.view(), average, shadows_, parameters_.gradients(), span_table_.view(), options);
+    adamw_step<Acc<T>>(ctx, parameters_.values(), m_.view(), v_.view(), average, shadows, parameters_.gradients(),
+                       span_table_.view(), options);
   });
   ++steps_;
 }
 
 template class AdamW<float>;
 template class AdamW<double>;
+template class AdamW<bfloat16>;
 
 }  // namespace galrec::autograd

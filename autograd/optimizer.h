@@ -30,7 +30,8 @@ struct AdamWUpdate {
 double clip_scale(double norm, double max_norm);
 
 /// One optimiser for one store (which must outlive it). Frozen parameters are left alone. Moments have the store's
-/// layout, so that a checkpoint can cut them by its span table.
+/// layout, so that a checkpoint can cut them by its span table. Where products read bf16 operands, of the store or of the
+/// tracked average's, a step writes those as well.
 template <class T>
 class AdamW {
  public:
@@ -40,8 +41,6 @@ class AdamW {
   /// CheckError where shapes differ or no name matches.
   void track_average(ParameterStore<T>& momentum);
 
-  /// Every step also writes bf16 copies of the new values, in the store's layout (`ema`: in that of the tracked average's store).
-  void write_shadows(const AdamWShadows& shadows) { shadows_ = shadows; }
 
   /// Global L2 norm of the gradients as they lie in the store; gradients that nobody wrote count as 0. Waits for the device.
   double gradient_norm(const Device& device);
@@ -60,8 +59,8 @@ class AdamW {
   /// Updates done so far: the t of the bias correction.
   std::int64_t steps() const { return steps_; }
   void set_steps(std::int64_t steps) { steps_ = steps; }
-  View<T, 1> m() const { return m_.view(); }
-  View<T, 1> v() const { return v_.view(); }
+  View<Acc<T>, 1> m() const { return m_.view(); }
+  View<Acc<T>, 1> v() const { return v_.view(); }
   /// The runs of elements the kernel sees: neighbours of equal treatment are one.
   const std::vector<AdamWSpan>& spans() const { return spans_; }
 
@@ -73,8 +72,7 @@ class AdamW {
   ParameterStore<T>* average_ = nullptr;
   AdamWSettings settings_;
   std::int64_t steps_ = 0;
-  Buffer<T> m_, v_;
-  AdamWShadows shadows_;
+  Buffer<Acc<T>> m_, v_;
   std::vector<AdamWSpan> spans_;
   Buffer<AdamWSpan> span_table_;  // the same in the store's memory
   Buffer<double> square_sum_;     // (1), of the gradients
@@ -82,5 +80,6 @@ class AdamW {
 
 extern template class AdamW<float>;
 extern template class AdamW<double>;
+extern template class AdamW<bfloat16>;
 
 }  // namespace galrec::autograd

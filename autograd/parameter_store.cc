@@ -35,8 +35,9 @@ ParameterId ParameterStore<T>::add(std::string name, std::vector<std::int64_t> s
 template <class T>
 void ParameterStore<T>::allocate(Trainable gradients, MemoryResource& memory) {
   GALREC_CHECK(values_.size() == 0, "allocate() is called twice");
-  values_ = Buffer<T>::zeros(total_, memory);
-  if (gradients == Trainable::kYes) gradients_ = Buffer<T>::zeros(total_, memory);
+  values_ = Buffer<Value>::zeros(total_, memory);
+  if (gradients == Trainable::kYes) gradients_ = Buffer<Value>::zeros(total_, memory);
+  if constexpr (kRounds) operands_ = Buffer<T>::zeros(total_, memory);
   written_.assign(spans_.size(), false);
 }
 
@@ -54,17 +55,30 @@ ParameterId ParameterStore<T>::require(std::string_view name) const {
 }
 
 template <class T>
-View<T, 2> ParameterStore<T>::value(ParameterId id) const {
+View<Acc<T>, 2> ParameterStore<T>::value(ParameterId id) const {
   const auto& s = span(id);
   GALREC_CHECK(values_.size() > 0, "allocate() comes first");
-  return View<T, 2>(values_.data() + s.offset, {s.rows(), s.cols()});
+  return View<Value, 2>(values_.data() + s.offset, {s.rows(), s.cols()});
 }
 
 template <class T>
-View<T, 2> ParameterStore<T>::gradient(ParameterId id) const {
+View<T, 1> ParameterStore<T>::operands() const {
+  if constexpr (kRounds) return operands_.view();
+  else return values_.view();
+}
+
+template <class T>
+View<T, 2> ParameterStore<T>::operand(ParameterId id) const {
+  const auto& s = span(id);
+  GALREC_CHECK(values_.size() > 0, "allocate() comes first");
+  return View<T, 2>(operands().data + s.offset, {s.rows(), s.cols()});
+}
+
+template <class T>
+View<Acc<T>, 2> ParameterStore<T>::gradient(ParameterId id) const {
   const auto& s = span(id);
   GALREC_CHECK(has_gradients(), "the store of {} keeps no gradients", s.name);
-  return View<T, 2>(gradients_.data() + s.offset, {s.rows(), s.cols()});
+  return View<Value, 2>(gradients_.data() + s.offset, {s.rows(), s.cols()});
 }
 
 template <class T>
@@ -81,11 +95,35 @@ Accumulate ParameterStore<T>::claim_gradient(ParameterId id) {
 }
 
 template <class T>
-void ParameterStore<T>::write(ParameterId id, std::span<const T> values) {
-  const auto to = value(id);
-  GALREC_CHECK(static_cast<std::int64_t>(values.size()) == to.size(), "{}: {} values for {}", span(id).name, values.size(),
-               to.size());
-  memory().upload(to.data, values.data(), values.size_bytes());
+void ParameterStore<T>::write(ParameterId id, std::span<const Value> values) {
+  GALREC_CHECK(static_cast<std::int64_t>(values.size()) == span(id).size, "{}: {} values for {}", span(id).name, values.size(),
+               span(id).size);
+  write_rows(id, 0, values);
+}
+
+template <class T>
+void ParameterStore<T>::write_rows(ParameterId id, std::int64_t first_row, std::span<const Value> values) {
+  const auto& s = span(id);
+  const auto count = static_cast<std::int64_t>(values.size());
+  GALREC_CHECK(first_row >= 0 && count % s.cols() == 0 && first_row * s.cols() + count <= s.size,
+               "{}: {} values from row {} on of ({}, {})", s.name, count, first_row, s.rows(), s.cols());
+  memory().upload(value(id).row(first_row), values.data(), values.size_bytes());
+  if constexpr (kRounds) {
+    std::vector<T> rounded;
+    rounded.reserve(values.size());
+    for (const Value v : values) rounded.push_back(T(v));
+    memory().upload(operand(id).row(first_row), rounded.data(), rounded.size() * sizeof(T));
+  }
+}
+
+template <class T>
+void ParameterStore<T>::copy(ParameterId id, const ParameterStore& source, ParameterId from) {
+  const auto to = value(id), values = source.value(from);
+  GALREC_CHECK(to.shape == values.shape, "{}: ({}, {}) from ({}, {})", span(id).name, to.rows(), to.cols(), values.rows(),
+               values.cols());
+  const auto count = static_cast<std::size_t>(to.size());
+  memory().copy(to.data, values.data, count * sizeof(Value));
+  if constexpr (kRounds) memory().copy(operand(id).data, source.operand(from).data, count * sizeof(T));
 }
 
 template <class T>
@@ -102,11 +140,12 @@ void ParameterStore<T>::finish_gradients() {
       end = spans_[i].offset + spans_[i].size;
       written_[i] = true;
     }
-    memory().clear(gradients_.data() + first, static_cast<std::size_t>(end - first) * sizeof(T));
+    memory().clear(gradients_.data() + first, static_cast<std::size_t>(end - first) * sizeof(Value));
   }
 }
 
 template class ParameterStore<float>;
 template class ParameterStore<double>;
+template class ParameterStore<bfloat16>;
 
 }  // namespace galrec::autograd

@@ -1,15 +1,18 @@
 #pragma once
 // All parameters of a model in one flat arena, with a table of spans. Gradients, Adam moments and the momentum
-// encoder are arenas of the same kind, so that the optimiser is one pass and a checkpoint one write.
+// encoder are arenas of the same kind, so that the optimiser is one pass and a checkpoint one write. For bf16 storage
+// there is one more, of the values rounded to bf16: the operands of products.
 
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <unordered_map>
 #include <vector>
 
 #include "kernels/common/buffer.h"
+#include "kernels/common/dtype.h"
 #include "kernels/common/host_view.h"
 #include "kernels/common/view.h"
 
@@ -38,6 +41,9 @@ using ParameterId = int;
 template <class T>
 class ParameterStore {
  public:
+  /// Of values and gradients, whatever products read.
+  using Value = Acc<T>;
+
   /// Registers a parameter; by convention vectors (norm weights, biases) take no decay. Not after allocate().
   ParameterId add(std::string name, std::vector<std::int64_t> shape, Trainable trainable = Trainable::kYes);
 
@@ -54,26 +60,37 @@ class ParameterStore {
   std::int64_t total() const { return total_; }
 
   MemoryResource& memory() const { return values_.memory(); }
-  /// In the memory above: host code goes through read(), write() and edit().
-  View<T, 1> values() const { return values_.view(); }        // (total)
-  View<T, 1> gradients() const { return gradients_.view(); }  // (total)
-  View<T, 2> value(ParameterId id) const;                     // (rows,cols)
-  View<T, 2> gradient(ParameterId id) const;                  // (rows,cols)
+  /// In the memory above: host code goes through read(), write() and edit(). Who writes values writes operands too.
+  View<Value, 1> values() const { return values_.view(); }        // (total)
+  View<Value, 1> gradients() const { return gradients_.view(); }  // (total)
+  View<Value, 2> value(ParameterId id) const;                     // (rows,cols)
+  View<Value, 2> gradient(ParameterId id) const;                  // (rows,cols)
   bool has_gradients() const { return gradients_.size() > 0; }
+  /// The values as products read them: rounded to T, or the values themselves where that is their type.
+  View<T, 1> operands() const;                // (total)
+  View<T, 2> operand(ParameterId id) const;   // (rows,cols)
+  static constexpr bool kRounds = !std::is_same_v<T, Acc<T>>;
 
   /// A parameter's values on the host: no copy where the host reaches them.
-  HostView<T, 2> read(ParameterId id) const { return on_host(memory(), value(id)); }
-  HostView<T, 2> read_gradient(ParameterId id) const { return on_host(memory(), gradient(id)); }
-  /// Sets a parameter from host values.
-  void write(ParameterId id, std::span<const T> values);
-  /// f(View<T, 2>) changes a parameter on the host: in place, or on a copy that goes back.
+  HostView<Value, 2> read(ParameterId id) const { return on_host(memory(), value(id)); }
+  HostView<Value, 2> read_gradient(ParameterId id) const { return on_host(memory(), gradient(id)); }
+  /// Sets a parameter, or some of its rows from `first_row` on, from host values.
+  void write(ParameterId id, std::span<const Value> values);
+  void write_rows(ParameterId id, std::int64_t first_row, std::span<const Value> values);
+  /// Takes over the values of a parameter of another store in the same memory.
+  void copy(ParameterId id, const ParameterStore& source, ParameterId from);
+  /// f(View<Value, 2>) changes a parameter on the host: in place, or on a copy that goes back.
   template <class F>
   void edit(ParameterId id, F&& f) {
-    const View<T, 2> here = value(id);
-    if (memory().host_accessible()) return f(here);
-    std::vector<T> copy(static_cast<std::size_t>(here.size()));
-    memory().download(copy.data(), here.data, copy.size() * sizeof(T));
-    f(View<T, 2>(copy.data(), here.shape));
+    const View<Value, 2> here = value(id);
+    if (memory().host_accessible()) {
+      f(here);
+      if constexpr (kRounds) write(id, std::vector<Value>(here.data, here.data + here.size()));
+      return;
+    }
+    std::vector<Value> copy(static_cast<std::size_t>(here.size()));
+    memory().download(copy.data(), here.data, copy.size() * sizeof(Value));
+    f(View<Value, 2>(copy.data(), here.shape));
     write(id, copy);
   }
 
@@ -89,11 +106,13 @@ class ParameterStore {
   std::unordered_map<std::string, ParameterId> by_name_;
   std::vector<bool> written_;
   std::int64_t total_ = 0;
-  Buffer<T> values_;
-  Buffer<T> gradients_;
+  Buffer<Value> values_;
+  Buffer<Value> gradients_;
+  Buffer<T> operands_;  // only where they differ from the values
 };
 
 extern template class ParameterStore<float>;
 extern template class ParameterStore<double>;
+extern template class ParameterStore<bfloat16>;
 
 }  // namespace galrec::autograd

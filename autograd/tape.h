@@ -6,7 +6,9 @@
 #include <functional>
 #include <span>
 #include <string_view>
+#include <type_traits>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "autograd/parameter_store.h"
@@ -21,16 +23,16 @@ namespace galrec::autograd {
 enum class Recording { kOn, kOff };
 
 /// Where an operation must write a gradient, and whether it is the first.
-template <class T>
+template <class G>
 struct GradientTarget {
-  View<T, 2> view;  // empty when the variable wants none
+  View<G, 2> view;  // empty when the variable wants none
   Accumulate accumulate = Accumulate::kOverwrite;
   explicit operator bool() const { return static_cast<bool>(view); }
 };
 
 /// Values live in the tape's arena until reset(), in the memory of its device; after the first step of a repeated workload
 /// nothing is allocated. Every view that operations take, indices and offsets included, is of that memory and must last as
-/// long as the step: keep() brings host values there.
+/// long as the step: keep() brings host values there. T is the storage of activations: float, double (the oracle), bfloat16 (CUDA).
 template <class T>
 class Tape {
  public:
@@ -40,49 +42,90 @@ class Tape {
 
   /// Starts a new step. `dropout_key.seed` and `.step` key all masks drawn on this tape; `.stream` is counted up per mask.
   void reset(Recording recording, PhiloxKey dropout_key = {});
+  /// From now on everything that an operation leaves, values and gradients, is rounded to bf16: what a computation that stores
+  /// nothing but bf16 makes of the same model (layers/parity_judge.h). For the oracle.
+  void round_to_bf16()
+    requires std::is_same_v<T, double>
+  {
+    rounding_ = true;
+  }
 
   const Device& device() const { return device_; }
   bool recording() const { return recording_ == Recording::kOn; }
   Arena& arena() { return arena_; }
 
   /// A matrix of undefined values that needs a gradient iff one of `inputs` does.
-  Variable<T> output(std::int64_t rows, std::int64_t cols, std::initializer_list<Variable<T>> inputs);
+  template <class V = T>
+  Variable<V> output(std::int64_t rows, std::int64_t cols, std::initializer_list<VariableSlot> inputs) {
+    return output_in(arena_.template matrix<V>(rows, cols), inputs);
+  }
   /// The same over memory that already exists, for an operation that works in place.
-  Variable<T> output_in(View<T, 2> memory, std::initializer_list<Variable<T>> inputs);
+  template <class V>
+  Variable<V> output_in(View<V, 2> memory, std::initializer_list<VariableSlot> inputs) {
+    return Variable<V>(memory, wants_gradient(inputs) ? add_slot<V>(memory) : -1);
+  }
   /// Wraps memory that outlives the tape's step and never gets a gradient.
-  Variable<T> constant(View<const T, 2> value) {
+  template <class V>
+  Variable<std::remove_const_t<V>> constant(View<V, 2> value) {
     // Nobody writes the value of a variable that has been made; the type of Variable does not say so.
-    return Variable<T>(View<T, 2>(const_cast<T*>(value.data), value.shape, value.stride), -1);
+    using Value = std::remove_const_t<V>;
+    return Variable<Value>(View<Value, 2>(const_cast<Value*>(value.data), value.shape, value.stride), -1);
   }
   /// An input whose gradient can be read with gradient() after backward (for gradient checks).
   Variable<T> leaf(View<T, 2> value);
-  /// A parameter of a store; the gradient goes to the store's arena. The same parameter may be used many times.
-  Variable<T> parameter(ParameterStore<T>& store, ParameterId id);
+  /// A parameter of a store; the gradient goes to the store's arena. The same parameter may be used many times, as either kind.
+  Variable<Acc<T>> parameter(ParameterStore<T>& store, ParameterId id) {
+    return Variable<Acc<T>>(store.value(id), parameter_slot(store, id));
+  }
+  /// The same as an operand of products.
+  Weight<T> weight(ParameterStore<T>& store, ParameterId id) { return Weight<T>(store.operand(id), parameter_slot(store, id)); }
   /// A copy of host values that lives as long as the step (indices, offsets), on the device.
   View<const std::int32_t, 1> keep(std::span<const std::int32_t> values) { return upload(arena_, values); }
 
   /// Records a backward action for `output`, skipped when no gradient reaches it. `name` must be a literal.
-  void record(std::string_view name, Variable<T> output, std::function<void()> backward);
+  template <class V>
+  void record(std::string_view name, Variable<V> output, std::function<void()> backward) {
+    round(output.value());
+    if (output.slot_ >= 0) nodes_.push_back({name, output.slot_, -1, std::move(backward)});
+  }
   /// Same for an operation of two outputs, run when a gradient reached either of them.
-  void record(std::string_view name, Variable<T> first, Variable<T> second, std::function<void()> backward);
+  template <class V, class U>
+  void record(std::string_view name, Variable<V> first, Variable<U> second, std::function<void()> backward) {
+    round(first.value());
+    round(second.value());
+    if (first.slot_ >= 0 || second.slot_ >= 0) nodes_.push_back({name, first.slot_, second.slot_, std::move(backward)});
+  }
 
   /// The gradient that reached a variable; empty if none did.
-  View<T, 2> gradient(const Variable<T>& v) const;
+  template <class V, class G>
+  View<G, 2> gradient(const Variable<V, G>& v) const {
+    return reached(v.slot_) ? view_of_gradient<G>(slots_[static_cast<std::size_t>(v.slot_)]) : View<G, 2>{};
+  }
   /// Claims the gradient of an input for one write (by the rule: the first overwrites, later ones add). Empty: not wanted.
-  GradientTarget<T> claim(const Variable<T>& v);
+  template <class V, class G>
+  GradientTarget<G> claim(const Variable<V, G>& v) {
+    if (v.slot_ < 0) return {};
+    Slot& slot = slots_[static_cast<std::size_t>(v.slot_)];
+    const Accumulate accumulate = claim_memory(slot);
+    return {view_of_gradient<G>(slot), accumulate};
+  }
   /// Lets `to` take over the gradient memory of `from`, already complete, when `to` has none yet; else returns false.
-  bool hand_over(const Variable<T>& from, const Variable<T>& to);
+  template <class G>
+  bool hand_over(const Variable<G>& from, const Variable<G>& to) {
+    return move_memory(from.slot_, to.slot_);
+  }
 
   /// Runs all recorded nodes backwards from the scalar `loss` with gradient `seed`.
-  void backward(const Variable<T>& loss, double seed = 1.0);
+  void backward(const Variable<Acc<T>>& loss, double seed = 1.0);
 
   /// A dropout mask's key; inactive when `rate` is 0 or the tape does not record.
   Dropout next_dropout(double rate);
 
  private:
   struct Slot {
-    View<T, 2> gradient;  // empty until claimed
+    void* gradient = nullptr;  // null until claimed
     std::int64_t rows = 0, cols = 0;
+    std::int64_t bytes = 0;              // of the gradient
     ParameterStore<T>* store = nullptr;  // owner of the memory, else the arena
     ParameterId parameter = -1;
     bool keep = false;  // a leaf: the memory is not reused after its node
@@ -93,22 +136,48 @@ class Tape {
     std::function<void()> backward;
   };
 
-  View<T, 2> take_gradient_memory(std::int64_t rows, std::int64_t cols);
+  bool wants_gradient(std::initializer_list<VariableSlot> inputs) const;
+  template <class G>
+  int add_slot(View<G, 2> value, bool keep = false) {
+    return add_slot({.rows = value.rows(), .cols = value.cols(), .bytes = value.size() * std::int64_t{sizeof(G)}, .keep = keep});
+  }
+  int add_slot(const Slot& slot);
+  int parameter_slot(ParameterStore<T>& store, ParameterId id);
+  template <class G>
+  static View<G, 2> view_of_gradient(const Slot& slot) {
+    return View<G, 2>(static_cast<G*>(slot.gradient), {slot.rows, slot.cols});
+  }
+  Accumulate claim_memory(Slot& slot);
+  bool move_memory(int from, int to);
   void release(int slot);
-  bool reached(int slot) const { return slot >= 0 && static_cast<bool>(slots_[static_cast<std::size_t>(slot)].gradient); }
+  bool reached(int slot) const { return slot >= 0 && slots_[static_cast<std::size_t>(slot)].gradient != nullptr; }
+  template <class V>
+  void round(View<V, 2> value) const {
+    if constexpr (std::is_same_v<T, double>) {
+      if (rounding_) round_values(value);
+    }
+  }
+  void round_gradient(int slot) const {
+    if constexpr (std::is_same_v<T, double>) {
+      if (rounding_ && reached(slot)) round_values(view_of_gradient<double>(slots_[static_cast<std::size_t>(slot)]));
+    }
+  }
+  static void round_values(View<double, 2> value);
 
   Device device_;
   Recording recording_ = Recording::kOff;
+  bool rounding_ = false;
   PhiloxKey dropout_key_{};
   std::uint32_t next_stream_ = 0;
   Arena arena_;
   std::vector<Slot> slots_;
   std::vector<Node> nodes_;
   std::unordered_map<const ParameterStore<T>*, std::vector<int>> parameter_slots_;
-  std::unordered_map<std::int64_t, std::vector<T*>> free_gradients_;  // by element count, for reuse within backward
+  std::unordered_map<std::int64_t, std::vector<void*>> free_gradients_;  // by bytes, for reuse within backward
 };
 
 extern template class Tape<float>;
 extern template class Tape<double>;
+extern template class Tape<bfloat16>;
 
 }  // namespace galrec::autograd

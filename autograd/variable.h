@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/common/dtype.h"
 #include "kernels/common/view.h"
 
 namespace galrec::autograd {
@@ -11,24 +12,43 @@ namespace galrec::autograd {
 template <class T>
 class Tape;
 
-template <class T>
-class Variable {
+/// What a variable is to the tape, whatever its types: a place for a gradient, or none.
+class VariableSlot {
+ public:
+  /// Whether a gradient flows into it: it depends on a trainable parameter and the tape records.
+  bool requires_gradient() const { return slot_ >= 0; }
+
+ protected:
+  template <class>
+  friend class Tape;
+  VariableSlot() = default;
+  explicit VariableSlot(int slot) : slot_(slot) {}
+
+  int slot_ = -1;  // index of the gradient slot on the tape; -1: constant
+};
+
+/// A value of elements V whose gradient has elements G. On a tape of storage T activations are Variable<T>; the residual stream,
+/// losses and parameters Variable<Acc<T>>.
+template <class V, class G = V>
+class Variable : public VariableSlot {
  public:
   Variable() = default;
 
-  View<T, 2> value() const { return value_; }
+  View<V, 2> value() const { return value_; }
   std::int64_t rows() const { return value_.rows(); }
   std::int64_t cols() const { return value_.cols(); }
-  /// Whether a gradient flows into it: it depends on a trainable parameter and the tape records.
-  bool requires_gradient() const { return slot_ >= 0; }
   explicit operator bool() const { return static_cast<bool>(value_); }
 
  private:
-  friend class Tape<T>;
-  Variable(View<T, 2> value, int slot) : value_(value), slot_(slot) {}
+  template <class>
+  friend class Tape;
+  Variable(View<V, 2> value, int slot) : VariableSlot(slot), value_(value) {}
 
-  View<T, 2> value_;
-  int slot_ = -1;  // index of the gradient slot on the tape; -1: constant
+  View<V, 2> value_;
 };
+
+/// A parameter as products read it: in storage T, with the gradient that all parameters have.
+template <class T>
+using Weight = Variable<T, Acc<T>>;
 
 }  // namespace galrec::autograd

@@ -146,7 +146,7 @@ ContrastiveResult<T> contrastive_loss(Tape<T>& tape, Variable<T> pooled, const N
   ContrastiveResult<T> result;
   for (const auto q : kAllQueues) result.query_keys.rows[static_cast<std::size_t>(q)] = terms.view(hop_of(q)).value();
 
-  std::vector<std::pair<Variable<T>, double>> sum;
+  std::vector<std::pair<Variable<Acc<T>>, double>> sum;
   for (int k = 0; k < kTerms; ++k) {
     const auto term = static_cast<Term>(k);
     const auto i = static_cast<std::size_t>(k);
@@ -163,15 +163,17 @@ ContrastiveResult<T> contrastive_loss(Tape<T>& tape, Variable<T> pooled, const N
       sum.emplace_back(second.loss, weight / 2);
     }
   }
-  if (!sum.empty()) result.loss = autograd::weighted_sum<T>(tape, std::span<const std::pair<Variable<T>, double>>(sum));
+  if (!sum.empty()) result.loss = autograd::weighted_sum<T>(tape, std::span<const std::pair<Variable<Acc<T>>, double>>(sum));
   return result;
 }
 
-template ContrastiveResult<float> contrastive_loss(Tape<float>&, Variable<float>, const NegativeQueues<float>&,
-                                                   std::span<const std::int32_t>, std::span<const std::int32_t>,
-                                                   const LossOptions&, const Keys<float>*);
-template ContrastiveResult<double> contrastive_loss(Tape<double>&, Variable<double>, const NegativeQueues<double>&,
-                                                    std::span<const std::int32_t>, std::span<const std::int32_t>,
-                                                    const LossOptions&, const Keys<double>*);
+#define INSTANTIATE(T)                                                                                         \
+  template ContrastiveResult<T> contrastive_loss(Tape<T>&, Variable<T>, const NegativeQueues<T>&,              \
+                                                 std::span<const std::int32_t>, std::span<const std::int32_t>, \
+                                                 const LossOptions&, const Keys<T>*);
+INSTANTIATE(float)
+INSTANTIATE(double)
+INSTANTIATE(bfloat16)
+#undef INSTANTIATE
 
 }  // namespace galrec::gal

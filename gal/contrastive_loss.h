@@ -30,15 +30,15 @@ TermViews term_views(Term term, L1Anchor l1_anchor);
 /// Per-row figures of one term, on the tape (for statistics); empty for a term that was not computed.
 template <class T>
 struct TermRows {
-  View<const T, 1> positive_score;  // (B) sim(p,a) / tau
-  View<const T, 1> hardest;         // (B) largest sim(q,a) / tau, -inf without negatives
-  View<const T, 1> losses;          // (B)
+  View<const Acc<T>, 1> positive_score;  // (B) sim(p,a) / tau
+  View<const Acc<T>, 1> hardest;         // (B) largest sim(q,a) / tau, -inf without negatives
+  View<const Acc<T>, 1> losses;          // (B)
 };
 
 template <class T>
 struct ContrastiveResult {
-  autograd::Variable<T> loss;              ///< weighted sum, (1,1); empty if every weight is 0
-  std::array<autograd::Variable<T>, kTerms> nce{};  ///< (1,1) each, before their weights; empty where not computed
+  autograd::Variable<Acc<T>> loss;         ///< weighted sum, (1,1); empty if every weight is 0
+  std::array<autograd::Variable<Acc<T>>, kTerms> nce{};  ///< (1,1) each, before their weights; empty where not computed
   std::array<TermRows<T>, kTerms> rows{};  ///< of kSymmetric L1 terms: the equations' direction
   Keys<T> query_keys;                      ///< the query encoder's own u0, u2, i0, i2 rows, as a queue would hold them
 };

@@ -10,6 +10,7 @@
 #include "autograd/ops/linear.h"
 #include "autograd/ops/pooling.h"
 #include "autograd/ops/rows.h"
+#include "autograd/ops/sums.h"
 #include "kernels/common/check.h"
 #include "kernels/common/host_view.h"
 #include "kernels/embedding/embedding.h"
@@ -33,7 +34,9 @@ Variable<T> gather_constant(Tape<T>& tape, const Buffer<T>& h, std::int64_t dim,
   if (n > 0) {
     const auto kept = tape.keep(ids);
     dispatch<T>(tape.device(), [&](auto& ctx) {
-      embedding_forward<T>(ctx, out.slice_rows(0, n), h.view(h.size() / dim, dim), kept, Accumulate::kOverwrite);
+      const View<const T, 2> table = h.view(h.size() / dim, dim);
+      if constexpr (std::is_same_v<T, Acc<T>>) embedding_forward<T>(ctx, out.slice_rows(0, n), table, kept, Accumulate::kOverwrite);
+      else embedding_forward<T, T>(ctx, out.slice_rows(0, n), table, kept, Accumulate::kOverwrite);
     });
   }
   if (extra.empty()) return tape.constant(out);
@@ -41,7 +44,8 @@ Variable<T> gather_constant(Tape<T>& tape, const Buffer<T>& h, std::int64_t dim,
   if constexpr (std::is_same_v<T, float>) {
     memory.upload(out.row(n), extra.data(), extra.size_bytes());
   } else {
-    const std::vector<T> converted(extra.begin(), extra.end());
+    std::vector<T> converted;
+    for (const float v : extra) converted.push_back(T(v));
     memory.upload(out.row(n), converted.data(), converted.size() * sizeof(T));
   }
   return tape.constant(out);
@@ -83,15 +87,18 @@ typename GraphEncoder<T>::MappingIds GraphEncoder<T>::register_mapping(const cha
 template <class T>
 Variable<T> GraphEncoder<T>::map(Tape<T>& tape, Variable<T> h, const MappingIds& g) const {
   if (g.hidden_weight >= 0) {
-    h = linear(tape, h, tape.parameter(store_, g.hidden_weight), tape.parameter(store_, g.hidden_bias));
+    h = linear(tape, h, tape.weight(store_, g.hidden_weight), tape.parameter(store_, g.hidden_bias));
     h = activation(tape, h, ActivationKind::kGeluTanh, 0.0);
   }
-  return linear(tape, h, tape.parameter(store_, g.weight), tape.parameter(store_, g.bias));
+  return linear(tape, h, tape.weight(store_, g.weight), tape.parameter(store_, g.bias));
 }
 
 template <class T>
-Variable<T> GraphEncoder<T>::table(Tape<T>& tape, const HopBatch& batch) const {
-  std::vector<Variable<T>> parts;
+Variable<Acc<T>> GraphEncoder<T>::table(Tape<T>& tape, const HopBatch& batch) const {
+  std::vector<Variable<Acc<T>>> parts;
+  const auto trainable_rows = [&](autograd::ParameterId h, const std::vector<std::int32_t>& ids) {
+    return autograd::cast<T>(tape, embedding(tape, tape.parameter(store_, h), tape.keep(ids)));
+  };
   if (!batch.text_ids.empty())
     parts.push_back(embedding(tape, tape.parameter(store_, shared_), tape.keep(batch.text_ids)));
   GALREC_CHECK(static_cast<std::int64_t>(batch.own_user_vectors.size()) == batch.own_users * options_.user_dim,
@@ -100,25 +107,25 @@ Variable<T> GraphEncoder<T>::table(Tape<T>& tape, const HopBatch& batch) const {
   if (!batch.user_ids.empty() || batch.own_users > 0) {
     Variable<T> h;
     if (trainable && !batch.user_ids.empty()) {
-      h = embedding(tape, tape.parameter(store_, h_user_), tape.keep(batch.user_ids));
+      h = trainable_rows(h_user_, batch.user_ids);
       if (batch.own_users > 0)
         h = concat_rows(tape,
                         {h, gather_constant<T>(tape, external_.user, options_.user_dim, {}, batch.own_user_vectors)});
     } else {
       h = gather_constant<T>(tape, external_.user, options_.user_dim, batch.user_ids, batch.own_user_vectors);
     }
-    parts.push_back(map(tape, h, g_user_));
+    parts.push_back(autograd::cast<Acc<T>>(tape, map(tape, h, g_user_)));
   }
   if (!batch.item_ids.empty()) {
-    const Variable<T> h = trainable ? embedding(tape, tape.parameter(store_, h_item_), tape.keep(batch.item_ids))
+    const Variable<T> h = trainable ? trainable_rows(h_item_, batch.item_ids)
                                     : gather_constant<T>(tape, external_.item, options_.item_dim, batch.item_ids, {});
-    parts.push_back(map(tape, h, g_item_));
+    parts.push_back(autograd::cast<Acc<T>>(tape, map(tape, h, g_item_)));
   }
   return concat_rows(tape, parts);
 }
 
 template <class T>
-Variable<T> GraphEncoder<T>::states(Tape<T>& tape, Variable<T> table, View<const std::int32_t, 1> tokens,
+Variable<T> GraphEncoder<T>::states(Tape<T>& tape, Variable<Acc<T>> table, View<const std::int32_t, 1> tokens,
                                     View<const std::int32_t, 1> cu, const layers::DropoutRates& rates) const {
   return encoder_.forward(tape, embedding(tape, table, tokens), cu, rates);
 }
@@ -134,28 +141,31 @@ Variable<T> GraphEncoder<T>::pool(Tape<T>& tape, Variable<T> states, View<const 
 }
 
 template <class T>
-void GraphEncoder<T>::map_rows(const Device& device, View<T, 2> out, View<const T, 2> h, const MappingIds& g) const {
+template <class H>
+void GraphEncoder<T>::map_rows(const Device& device, View<Acc<T>, 2> out, View<const H, 2> h, const MappingIds& g) const {
   Tape<T> tape(device);
   for (std::int64_t first = 0; first < h.rows(); first += kMapBlock) {
     const std::int64_t n = std::min(kMapBlock, h.rows() - first);
     tape.reset(Recording::kOff);
-    const auto mapped = on_host(device, map(tape, tape.constant(h.slice_rows(first, n)), g).value());
+    const auto rows = autograd::cast<T>(tape, tape.constant(h.slice_rows(first, n)));
+    const auto mapped = on_host(device, autograd::cast<Acc<T>>(tape, map(tape, rows, g)).value());
     for (std::int64_t r = 0; r < n; ++r) std::copy_n(mapped->row(r), mapped->cols(), out.row(first + r));
   }
 }
 
 template <class T>
-void GraphEncoder<T>::map_all(const Device& device, View<T, 2> users, View<T, 2> items) const {
-  const bool trainable = h_user_ >= 0;
-  const View<const T, 2> h_user =
-      trainable ? View<const T, 2>(store_.value(h_user_)) : external_.user.view(options_.users, options_.user_dim);
-  const View<const T, 2> h_item =
-      trainable ? View<const T, 2>(store_.value(h_item_)) : external_.item.view(options_.items, options_.item_dim);
-  map_rows(device, users, h_user, g_user_);
-  map_rows(device, items, h_item, g_item_);
+void GraphEncoder<T>::map_all(const Device& device, View<Acc<T>, 2> users, View<Acc<T>, 2> items) const {
+  if (h_user_ >= 0) {
+    map_rows<Acc<T>>(device, users, store_.value(h_user_), g_user_);
+    map_rows<Acc<T>>(device, items, store_.value(h_item_), g_item_);
+  } else {
+    map_rows<T>(device, users, external_.user.view(options_.users, options_.user_dim), g_user_);
+    map_rows<T>(device, items, external_.item.view(options_.items, options_.item_dim), g_item_);
+  }
 }
 
 template class GraphEncoder<float>;
 template class GraphEncoder<double>;
+template class GraphEncoder<bfloat16>;
 
 }  // namespace galrec::gal

@@ -26,7 +26,7 @@ struct ModelOptions {
   MappingOptions mapping;
 };
 
-/// The external vectors that an encoder reads, in its own precision and on its device; shared by query and momentum encoder.
+/// The external vectors that an encoder reads, in its own storage and on its device; shared by query and momentum encoder.
 template <class T>
 struct ExternalTables {
   Buffer<T> user, item;  // (U, user_dim), (I, item_dim); empty where the rows are parameters
@@ -38,16 +38,16 @@ class GraphEncoder {
   /// Registers shared.weight, encoder.*, g_user.*, g_item.* and, for trainable rows, h_user and h_item.
   GraphEncoder(autograd::ParameterStore<T>& store, const ModelOptions& options, const ExternalTables<T>& external);
 
-  /// The batch's table (table_rows, d).
-  autograd::Variable<T> table(autograd::Tape<T>& tape, const HopBatch& batch) const;
+  /// The batch's table (table_rows, d), in the precision of the residual stream that its rows begin.
+  autograd::Variable<Acc<T>> table(autograd::Tape<T>& tape, const HopBatch& batch) const;
   /// Final encoder states (N, d) of packed rows of the table.
-  autograd::Variable<T> states(autograd::Tape<T>& tape, autograd::Variable<T> table, View<const std::int32_t, 1> tokens,
+  autograd::Variable<T> states(autograd::Tape<T>& tape, autograd::Variable<Acc<T>> table, View<const std::int32_t, 1> tokens,
                                View<const std::int32_t, 1> cu, const layers::DropoutRates& rates) const;
   /// One vector a segment: (S, d). `host_cu` are the offsets `cu` on the host.
   autograd::Variable<T> pool(autograd::Tape<T>& tape, autograd::Variable<T> states, View<const std::int32_t, 1> cu,
                              std::span<const std::int32_t> host_cu) const;
   /// g of all users and items, (rows, d) each, into host memory, a block at a time.
-  void map_all(const Device& device, View<T, 2> users, View<T, 2> items) const;
+  void map_all(const Device& device, View<Acc<T>, 2> users, View<Acc<T>, 2> items) const;
 
  private:
   struct MappingIds {
@@ -55,7 +55,8 @@ class GraphEncoder {
   };
   MappingIds register_mapping(const char* name, std::int64_t dim);
   autograd::Variable<T> map(autograd::Tape<T>& tape, autograd::Variable<T> h, const MappingIds& g) const;
-  void map_rows(const Device& device, View<T, 2> out, View<const T, 2> h, const MappingIds& g) const;
+  template <class H>
+  void map_rows(const Device& device, View<Acc<T>, 2> out, View<const H, 2> h, const MappingIds& g) const;
 
   autograd::ParameterStore<T>& store_;
   const ModelOptions& options_;

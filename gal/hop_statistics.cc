@@ -109,11 +109,12 @@ HopStatistics hop_statistics(View<const T, 2> embeddings, const NegativeQueues<T
   return s;
 }
 
-template double uniformity(View<const float, 2>);
-template double uniformity(View<const double, 2>);
-template HopStatistics hop_statistics(View<const float, 2>, const NegativeQueues<float>&, const HopBatch&,
-                                      const HopSampler&);
-template HopStatistics hop_statistics(View<const double, 2>, const NegativeQueues<double>&, const HopBatch&,
-                                      const HopSampler&);
+#define INSTANTIATE(T)                          \
+  template double uniformity(View<const T, 2>); \
+  template HopStatistics hop_statistics(View<const T, 2>, const NegativeQueues<T>&, const HopBatch&, const HopSampler&);
+INSTANTIATE(float)
+INSTANTIATE(double)
+INSTANTIATE(bfloat16)
+#undef INSTANTIATE
 
 }  // namespace galrec::gal

@@ -45,16 +45,21 @@ void GalModel<T>::copy_external(View<const Source, 2> h_user, View<const Source,
   GALREC_CHECK(h_item.rows() == options_.items && h_item.cols() == options_.item_dim, "h_item is ({}, {})",
                h_item.rows(), h_item.cols());
   const bool trainable = options_.mapping.rows == ExternalRows::kTrainable;
-  const auto copy = [&](View<const Source, 2> from, const char* name, const Buffer<T>& table) {
-    std::vector<T> values;
+  const auto converted = []<class To>(View<const Source, 2> from, To) {
+    std::vector<To> values;
     values.reserve(static_cast<std::size_t>(from.size()));
     for (std::int64_t r = 0; r < from.rows(); ++r) {
-      for (std::int64_t c = 0; c < from.cols(); ++c) values.push_back(static_cast<T>(from(r, c)));
+      for (std::int64_t c = 0; c < from.cols(); ++c) values.push_back(To(static_cast<Acc<To>>(from(r, c))));
     }
-    if (trainable)
-      store_.write(store_.require(name), values);
-    else
+    return values;
+  };
+  const auto copy = [&](View<const Source, 2> from, const char* name, const Buffer<T>& table) {
+    if (trainable) {
+      store_.write(store_.require(name), converted(from, Acc<T>{}));
+    } else {
+      const auto values = converted(from, T{});
       table.memory().upload(table.data(), values.data(), values.size() * sizeof(T));
+    }
   };
   copy(h_user, "h_user", external_.user);
   copy(h_item, "h_item", external_.item);
@@ -107,12 +112,12 @@ Variable<T> GalModel<T>::decode(Tape<T>& tape, const HopBatch& batch, const Enco
 }
 
 template <class T>
-Variable<T> GalModel<T>::recommendation_loss(Tape<T>& tape, const HopBatch& batch, const Encoded& encoded,
-                                             const LossOptions& loss, const layers::DropoutRates& rates) {
+Variable<Acc<T>> GalModel<T>::recommendation_loss(Tape<T>& tape, const HopBatch& batch, const Encoded& encoded,
+                                                  const LossOptions& loss, const layers::DropoutRates& rates) {
   for (std::size_t b = 0; b < batch.target.size(); ++b) {
     GALREC_CHECK(batch.target[b] >= 0, "sample {} has no target", b);
   }
-  const Variable<T> head = tape.parameter(store_, head_);
+  const auto head = tape.weight(store_, head_);
   const std::int64_t first_item = static_cast<std::int64_t>(options_.text_rows) + options_.users;
   if (loss.columns == LossColumns::kItems) {
     return linear_cross_entropy<T>(tape, decode(tape, batch, encoded, 1, rates), head, {},
@@ -159,12 +164,12 @@ Variable<T> GalModel<T>::rank_states(Tape<T>& tape, const HopBatch& batch, const
 }
 
 template <class T>
-View<const T, 2> GalModel<T>::item_head() const {
+View<const Acc<T>, 2> GalModel<T>::item_head() const {
   return store_.value(head_).slice_rows(static_cast<std::int64_t>(options_.text_rows) + options_.users, options_.items);
 }
 
 template <class T>
-void GalModel<T>::embedding_table(const Device& device, View<T, 2> out) const {
+void GalModel<T>::embedding_table(const Device& device, View<Acc<T>, 2> out) const {
   const auto shared = store_.read(store_.require("shared.weight"));
   GALREC_CHECK(out.rows() == store_.value(head_).rows() && out.cols() == shared->cols(), "({}, {})", out.rows(),
                out.cols());
@@ -175,5 +180,6 @@ void GalModel<T>::embedding_table(const Device& device, View<T, 2> out) const {
 
 template class GalModel<float>;
 template class GalModel<double>;
+template class GalModel<bfloat16>;
 
 }  // namespace galrec::gal

@@ -21,14 +21,15 @@ namespace galrec::gal {
 /// All on the tape, in the memory of its device; gal/step_report.h brings figures to the host.
 template <class T>
 struct StepResult {
-  autograd::Variable<T> loss;               ///< (1,1)
-  autograd::Variable<T> l0;                 ///< (1,1) cross-entropy of the recommendation
-  std::array<autograd::Variable<T>, kTerms> nce{};  ///< (1,1) each: L1u L1i L2u L2i L3u L3i, before their weights; or empty
+  autograd::Variable<Acc<T>> loss;          ///< (1,1)
+  autograd::Variable<Acc<T>> l0;            ///< (1,1) cross-entropy of the recommendation
+  std::array<autograd::Variable<Acc<T>>, kTerms> nce{};  ///< (1,1) each: L1u L1i L2u L2i L3u L3i, before their weights; or empty
   std::array<TermRows<T>, kTerms> rows{};   ///< per anchor
   View<const T, 2> embeddings;  ///< (samples * 6, d) pooled, not normalised; empty for HopSet::kRecommendOnly
   Keys<T> query_keys;           ///< unit rows of u0, u2, i0, i2 for QueueEncoder::kQuery; empty without the losses
 };
 
+/// T is the storage of activations and of what products read; parameters, losses and gradients of parameters are Acc<T>.
 template <class T>
 class GalModel {
  public:
@@ -66,21 +67,22 @@ class GalModel {
   /// are its product with item_head().
   autograd::Variable<T> rank_states(autograd::Tape<T>& tape, const HopBatch& batch,
                                     const layers::DropoutRates& rates = layers::DropoutRates::none());
-  View<const T, 2> item_head() const;  // (items, d), on the device
+  View<const Acc<T>, 2> item_head() const;  // (items, d), on the device
   /// Embeddings of text, users and items as one table (V+U+I, d) in host memory: `shared` of an exported Hugging Face model.
-  void embedding_table(const Device& device, View<T, 2> out) const;
+  void embedding_table(const Device& device, View<Acc<T>, 2> out) const;
   double logit_scale() const { return logit_scale_; }
 
  private:
   struct Encoded {
-    autograd::Variable<T> table, states, recommend_states;
+    autograd::Variable<Acc<T>> table;
+    autograd::Variable<T> states, recommend_states;
     View<const std::int32_t, 1> cu, recommend_cu;
   };
   Encoded encode(autograd::Tape<T>& tape, const HopBatch& batch, const layers::DropoutRates& rates);
   autograd::Variable<T> decode(autograd::Tape<T>& tape, const HopBatch& batch, const Encoded& encoded, int steps,
                                const layers::DropoutRates& rates);
-  autograd::Variable<T> recommendation_loss(autograd::Tape<T>& tape, const HopBatch& batch, const Encoded& encoded,
-                                            const LossOptions& loss, const layers::DropoutRates& rates);
+  autograd::Variable<Acc<T>> recommendation_loss(autograd::Tape<T>& tape, const HopBatch& batch, const Encoded& encoded,
+                                                 const LossOptions& loss, const layers::DropoutRates& rates);
   template <class Source>
   void copy_external(View<const Source, 2> h_user, View<const Source, 2> h_item);
 
@@ -95,5 +97,6 @@ class GalModel {
 
 extern template class GalModel<float>;
 extern template class GalModel<double>;
+extern template class GalModel<bfloat16>;
 
 }  // namespace galrec::gal

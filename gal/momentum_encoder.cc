@@ -25,10 +25,7 @@ template <class T>
 void MomentumEncoder<T>::copy_from(const GalModel<T>& model) {
   const auto& source = model.parameters();
   for (autograd::ParameterId id = 0; id < store_.size(); ++id) {
-    const auto from = source.value(source.require(store_.span(id).name));
-    const auto to = store_.value(id);
-    GALREC_CHECK(from.size() == to.size(), "{}", store_.span(id).name);
-    store_.memory().copy(to.data, from.data, static_cast<std::size_t>(from.size()) * sizeof(T));
+    store_.copy(id, source, source.require(store_.span(id).name));
   }
 }
 
@@ -62,5 +59,6 @@ Keys<T> MomentumEncoder<T>::encode(autograd::Tape<T>& tape, const HopBatch& batc
 
 template class MomentumEncoder<float>;
 template class MomentumEncoder<double>;
+template class MomentumEncoder<bfloat16>;
 
 }  // namespace galrec::gal

@@ -37,5 +37,6 @@ class MomentumEncoder {
 
 extern template class MomentumEncoder<float>;
 extern template class MomentumEncoder<double>;
+extern template class MomentumEncoder<bfloat16>;
 
 }  // namespace galrec::gal

@@ -52,17 +52,18 @@ void NegativeQueues<T>::upload_ids() {
 template <class T>
 void NegativeQueues<T>::fill_random(std::uint64_t seed) {
   std::vector<T> rows(static_cast<std::size_t>(capacity_ * d_));
+  std::vector<float> draws(static_cast<std::size_t>(d_));
   for (const auto q : kAllQueues) {
     PhiloxStream stream({.seed = seed, .step = static_cast<std::uint32_t>(q), .stream = kStreamFill});
     for (std::int64_t r = 0; r < capacity_; ++r) {
       T* row = rows.data() + r * d_;
       double norm = 0;
-      for (std::int64_t c = 0; c < d_; ++c) {
-        row[c] = static_cast<T>(static_cast<float>(stream.normal()));
-        norm += static_cast<double>(row[c]) * static_cast<double>(row[c]);
+      for (auto& x : draws) {
+        x = static_cast<float>(stream.normal());
+        norm += static_cast<double>(x) * static_cast<double>(x);
       }
       norm = std::sqrt(norm);
-      for (std::int64_t c = 0; c < d_; ++c) row[c] = static_cast<T>(static_cast<double>(row[c]) / norm);
+      for (const float x : draws) *row++ = T(static_cast<Acc<T>>(static_cast<double>(x) / norm));
     }
     write_rows(q, rows.data());
   }
@@ -153,7 +154,7 @@ void NegativeQueues<T>::load(const data::CheckpointReader& reader) {
     const std::string name = fmt::format("queue.{}", queue_name(q));
     require_shape(name, {capacity_, d_});
     const auto values = reader.read_f64(name);
-    rows[at(q)].assign(values.begin(), values.end());
+    for (const double v : values) rows[at(q)].push_back(T(static_cast<Acc<T>>(v)));
   }
   const auto users = read_ids("queue_id.u", capacity_), items = read_ids("queue_id.i", capacity_),
              birth = read_ids("queue_birth", capacity_);
@@ -193,5 +194,6 @@ void NegativeQueues<T>::set_state(const Keys<T>& all_rows, std::span<const std::
 
 template class NegativeQueues<float>;
 template class NegativeQueues<double>;
+template class NegativeQueues<bfloat16>;
 
 }  // namespace galrec::gal

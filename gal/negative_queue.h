@@ -87,5 +87,6 @@ class NegativeQueues {
 
 extern template class NegativeQueues<float>;
 extern template class NegativeQueues<double>;
+extern template class NegativeQueues<bfloat16>;
 
 }  // namespace galrec::gal

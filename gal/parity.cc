@@ -89,11 +89,13 @@ std::vector<std::int32_t> read_ids(const data::CheckpointReader& file, const std
   return ids;
 }
 
-template <class T>
-std::vector<double> doubles(const HostView<T, 2>& x) {
+template <class V>
+std::vector<double> doubles(const HostView<V, 2>& x) {
   std::vector<double> out;
   out.reserve(static_cast<std::size_t>(x->size()));
-  for (std::int64_t r = 0; r < x->rows(); ++r) out.insert(out.end(), x->row(r), x->row(r) + x->cols());
+  for (std::int64_t r = 0; r < x->rows(); ++r) {
+    for (std::int64_t c = 0; c < x->cols(); ++c) out.push_back(static_cast<double>((*x)(r, c)));
+  }
   return out;
 }
 
@@ -104,7 +106,8 @@ std::vector<std::int64_t> longs(std::span<const std::int32_t> x) {
 constexpr std::array<Queue, kQueues> kAllQueues{Queue::kU0, Queue::kU2, Queue::kI0, Queue::kI2};
 
 template <class T>
-NegativeQueues<T> read_queues(const data::CheckpointReader& batch, const Step& step, std::int64_t d, MemoryResource& memory) {
+NegativeQueues<T> read_queues(const data::CheckpointReader& batch, const Step& step, std::int64_t d, MemoryResource& memory,
+                              const layers::ParityProbe& probe) {
   std::array<std::vector<T>, kQueues> rows;
   Keys<T> all;
   for (const auto q : kAllQueues) {
@@ -112,7 +115,8 @@ NegativeQueues<T> read_queues(const data::CheckpointReader& batch, const Step& s
     const std::string name = fmt::format("queue.{}", queue_name(q));
     require_shape(batch, name, {step.capacity, d});
     const auto values = batch.read_f64(name);
-    rows[i].assign(values.begin(), values.end());
+    for (const double v : values) rows[i].push_back(T(static_cast<Acc<T>>(v)));
+    layers::apply_probe(view_of(rows[i]), probe);
     all.rows[i] = View<const T, 2>(rows[i].data(), {step.capacity, d});
   }
   for (const char* name : {"queue_id.u", "queue_id.i"}) require_shape(batch, name, {step.capacity});
@@ -137,19 +141,19 @@ void load_model(GalModel<T>& model, MomentumEncoder<T>& momentum, const data::Ch
   for (const auto& span : store.spans()) {
     require_shape(file, "momentum." + span.name, span.shape);
     const auto values = file.read_f64("momentum." + span.name);
-    store.write(store.require(span.name), std::vector<T>(values.begin(), values.end()));
+    store.write(store.require(span.name), std::vector<Acc<T>>(values.begin(), values.end()));
   }
 }
 
 template <class T>
 void add_parameters(ParityRun& out, const std::string& prefix, const autograd::ParameterStore<T>& store) {
   for (const auto& span : store.spans())
-    out.values[prefix + span.name] = doubles<T>(store.read(store.require(span.name)));
+    out.values[prefix + span.name] = doubles(store.read(store.require(span.name)));
 }
 
 /// The step, with all that it computes by the names under which fixtures record it.
 template <class T>
-ParityRun run_step(const Device& device, const std::filesystem::path& folder, const Step& step, layers::ParityProbe probe) {
+ParityRun run_step(const Device& device, const std::filesystem::path& folder, const Step& step, const layers::ParityProbe& probe) {
   const data::CheckpointReader weights(folder / "model.safetensors"), recorded(folder / "batch.safetensors");
   const auto config_path = folder / "config.json";
   const auto t5 = layers::T5Config::from_json_text(data::read_file(config_path), config_path.string());
@@ -169,19 +173,25 @@ ParityRun run_step(const Device& device, const std::filesystem::path& folder, co
                      .item_dim = item_dim,
                      .mapping = {}},
                     memory_of(device));
-  const auto h_user = weights.read_f64("h_user"), h_item = weights.read_f64("h_item");
-  model.set_external(view_of(h_user, step.users, user_dim), view_of(h_item, step.items, item_dim));
+  auto h_user = weights.read_f64("h_user"), h_item = weights.read_f64("h_item");
+  if constexpr (std::is_same_v<T, double>) {
+    layers::apply_probe(view_of(h_user), probe);
+    layers::apply_probe(view_of(h_item), probe);
+  }
+  model.set_external(View<const double, 2>(view_of(h_user, step.users, user_dim)), view_of(h_item, step.items, item_dim));
   MomentumEncoder<T> momentum(model);
   load_model(model, momentum, weights);
-  layers::perturb_parameters(model.parameters(), probe);
-  layers::perturb_parameters(momentum.parameters(), probe);
-  auto queues = read_queues<T>(recorded, step, t5.d_model, memory_of(device));
+  layers::apply_probe(model.parameters(), probe);
+  layers::apply_probe(momentum.parameters(), probe);
+  auto queues = read_queues<T>(recorded, step, t5.d_model, memory_of(device), probe);
   const data::IdTokens ids(step.text_tokens, step.users, step.items);
   const auto batch =
       batch_from_joint_tokens(read_ids(recorded, "ids"), read_ids(recorded, "lengths"), read_ids(recorded, "user"),
                               read_ids(recorded, "item"), read_ids(recorded, "target"), ids, recorded.name().c_str());
 
   autograd::Tape<T> tape(device), key_tape(device);
+  layers::apply_probe(tape, probe);
+  layers::apply_probe(key_tape, probe);
   key_tape.reset(Recording::kOff);
   const auto keys = momentum.encode(key_tape, batch);
   tape.reset(Recording::kOn);
@@ -194,9 +204,10 @@ ParityRun run_step(const Device& device, const std::filesystem::path& folder, co
   const auto result = model.forward(tape, batch, &queues, loss, layers::DropoutRates::none());
   tape.backward(result.loss);
   model.parameters().finish_gradients();
+  layers::apply_probe(model.parameters().gradients(), probe);
 
   ParityRun out;
-  out.values["embeddings"] = doubles<T>(on_host(device, result.embeddings));
+  out.values["embeddings"] = doubles(on_host(device, result.embeddings));
   const StepFigures figures = read_figures(device, result);
   out.values["L0"] = {figures.l0};
   for (int k = 0; k < kTerms; ++k)
@@ -204,12 +215,12 @@ ParityRun run_step(const Device& device, const std::filesystem::path& folder, co
   out.values["loss"] = {figures.loss};
   for (const auto& span : model.parameters().spans()) {
     const auto id = model.parameters().require(span.name);
-    out.values["grad." + span.name] = doubles<T>(model.parameters().read_gradient(id));
+    out.values["grad." + span.name] = doubles(model.parameters().read_gradient(id));
   }
 
   queues.push(keys, batch.user, batch.item);
   // A ring that is not full yet still holds what lay behind its rows: compare it as recorded, whole.
-  for (const auto q : kAllQueues) out.values[fmt::format("queue.{}", queue_name(q))] = doubles<T>(on_host(device, queues.all_rows(q)));
+  for (const auto q : kAllQueues) out.values[fmt::format("queue.{}", queue_name(q))] = doubles(on_host(device, queues.all_rows(q)));
   out.integers["queue_id.u"] = longs(queues.all_ids(Queue::kU0));
   out.integers["queue_id.i"] = longs(queues.all_ids(Queue::kI0));
 
@@ -218,6 +229,8 @@ ParityRun run_step(const Device& device, const std::filesystem::path& folder, co
   const double norm = optimizer.gradient_norm(device);
   out.values["grad_norm"] = {norm};
   optimizer.step(device, step.lr, autograd::clip_scale(norm, step.clip), step.momentum);
+  layers::apply_probe(model.parameters().values(), probe);
+  layers::apply_probe(momentum.parameters().values(), probe);
   add_parameters<T>(out, "updated.", model.parameters());
   add_parameters<T>(out, "updated.momentum.", momentum.parameters());
   return out;
@@ -232,14 +245,13 @@ bool is_gal_parity_folder(const std::filesystem::path& folder) {
 ParityReport run_gal_parity(const Device& device, const std::filesystem::path& folder, layers::ParityPrecision precision) {
   const Step step = read_step(folder / "step.json");
   const auto recorded = data::SafetensorsFile::open(folder / "expected.safetensors");
-  layers::require_device(device, precision);
-  CpuContext oracle;
-  const auto exact = [&](layers::ParityProbe probe) { return run_step<double>(oracle, folder, step, probe); };
-  const ParityRun ours = precision == layers::ParityPrecision::kDouble ? exact(0) : run_step<float>(device, folder, step, 0);
+  CpuContext host;
+  const auto oracle = [&](const layers::ParityProbe& probe) { return run_step<double>(host, folder, step, probe); };
+  const auto ours = layers::run_in(precision, device, [&]<class T>() { return run_step<T>(device, folder, step, {}); });
   const layers::ParityUpdate updates[] = {
       {.prefix = "updated.", .allowance = {.lr = step.lr}},
       {.prefix = "updated.momentum.", .allowance = {.lr = step.lr, .share = 1 - step.momentum}}};
-  return layers::judge_parity(recorded, ours, exact, precision, updates);
+  return layers::judge_parity(recorded, ours, oracle, precision, updates);
 }
 
 }  // namespace galrec::gal

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "autograd/ops/sums.h"
 #include "data/checkpoint_reader.h"
 #include "data/run_folder.h"
 #include "gal/recommenders/pretrain.h"
@@ -70,12 +71,13 @@ class RecommenderRanker final : public Ranker {
   std::vector<std::span<const data::ItemId>> histories_;
 };
 
-// The language model.
+// The language model, in storage T.
+template <class T>
 class GalRanker final : public Ranker {
  public:
   GalRanker(const Device& device, const fs::path& run, const std::string& data_path)
       : config_(read_config(run, train_schema(), data_path)), session_(device, config_, run / "spiece.model"), tape_(device) {
-    model_ = session_.make_model(device);
+    model_ = session_.make_model<T>(device);
     load_model(data::find_checkpoint(run, "best"), *model_);
   }
 
@@ -97,14 +99,14 @@ class GalRanker final : public Ranker {
  private:
   void states(View<float, 2> out) {
     tape_.reset(autograd::Recording::kOff);
-    const auto states = on_host(tape_.device(), model_->rank_states(tape_, batch_).value());
+    const auto states = on_host(tape_.device(), autograd::cast<float>(tape_, model_->rank_states(tape_, batch_)).value());
     for (std::int64_t n = 0; n < out.rows(); ++n) std::copy_n(states->row(n), out.cols(), out.row(n));
   }
 
   data::Config config_;
   Session session_;
-  autograd::Tape<float> tape_;
-  std::unique_ptr<GalModel<float>> model_;
+  autograd::Tape<T> tape_;
+  std::unique_ptr<GalModel<T>> model_;
   HopBatch batch_;
 };
 
@@ -119,7 +121,8 @@ std::unique_ptr<Ranker> Ranker::open(const Device& device, const fs::path& run, 
     return std::make_unique<RecommenderRanker>(device, run, std::move(config));
   }
   if (!fs::exists(run / "config.toml")) throw DataError(fmt::format("{}: not a run folder (config.toml is missing)", run.string()));
-  if (run_kind(run) == "gal") return std::make_unique<GalRanker>(device, run, data_path);
+  if (run_kind(run) == "gal")
+    return in_storage(device, [&]<class T>() -> std::unique_ptr<Ranker> { return std::make_unique<GalRanker<T>>(device, run, data_path); });
   return std::make_unique<RecommenderRanker>(device, run, data_path);
 }
 

@@ -26,7 +26,7 @@ data::Config pretrain_config(const fs::path& folder) {
 void add_data_keys(data::ConfigSchema& schema, const std::string& kind) {
   schema.add_group("run", "the run as a whole");
   schema.add({.name = "run.kind", .default_value = kind, .help = "what was trained", .choices = {"gal", "lightgcn", "sasrec"}});
-  schema.add({.name = "run.precision", .default_value = std::string("fp32"), .help = "matrix products: fp32, or bf16 with fp32 sums and master weights", .choices = {"fp32", "bf16"}});
+  schema.add({.name = "run.precision", .default_value = std::string("fp32"), .help = "fp32, or bf16 with fp32 sums and master weights: on cuda the storage of activations, on cpu the operands of products", .choices = {"fp32", "bf16"}});
   schema.add({.name = "run.seed", .default_value = std::int64_t{1}, .help = "seed of everything random", .min = 0});
   schema.add_group("data", "what to train on");
   schema.add({.name = "data.path", .default_value = std::string(), .help = "data set folder (galrec prepare)"});
@@ -150,7 +150,8 @@ void Session::attach_prefix_model(CpuContext& host) {
   });
 }
 
-std::unique_ptr<GalModel<float>> Session::make_model(const Device& device) const {
+template <class T>
+std::unique_ptr<GalModel<T>> Session::make_model(const Device& device) const {
   ModelOptions options;
   options.t5 = shape(config_, tokenizer_.vocab_size());
   options.text_rows = options_.mapping.text_rows > 0 ? options_.mapping.text_rows : static_cast<std::int32_t>(options.t5.vocab_size);
@@ -159,15 +160,23 @@ std::unique_ptr<GalModel<float>> Session::make_model(const Device& device) const
   options.user_dim = external_.user_dim();
   options.item_dim = external_.item_dim();
   options.mapping = options_.mapping;
-  auto model = std::make_unique<GalModel<float>>(options, memory_of(device));
+  auto model = std::make_unique<GalModel<T>>(options, memory_of(device));
   model->set_external(external_.user(), external_.item());
   return model;
 }
 
-void Session::initialize(const Device& device, GalModel<float>& model) const {
+template <class T>
+void Session::initialize(const Device& device, GalModel<T>& model) const {
   const std::string& checkpoint = config_.get_string("model.checkpoint");
   if (checkpoint.empty()) model.initialize(device, seed_);
   else model.load_pretrained(device, checkpoint, seed_);
 }
+
+#define INSTANTIATE(T)                                                            \
+  template std::unique_ptr<GalModel<T>> Session::make_model(const Device&) const; \
+  template void Session::initialize(const Device&, GalModel<T>&) const;
+INSTANTIATE(float)
+INSTANTIATE(bfloat16)
+#undef INSTANTIATE
 
 }  // namespace galrec::gal

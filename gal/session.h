@@ -49,9 +49,11 @@ class Session {
   BatchBuilder& builder() { return *builder_; }
 
   /// A model of the configured shape on `device` with its external vectors set; parameters are still zero.
-  std::unique_ptr<GalModel<float>> make_model(const Device& device) const;
+  template <class T>
+  std::unique_ptr<GalModel<T>> make_model(const Device& device) const;
   /// Its starting weights: random, or model.checkpoint's.
-  void initialize(const Device& device, GalModel<float>& model) const;
+  template <class T>
+  void initialize(const Device& device, GalModel<T>& model) const;
 
  private:
   void attach_prefix_model(CpuContext& host);
@@ -66,6 +68,14 @@ class Session {
   std::unique_ptr<Recommender> prefix_model_;
   std::unique_ptr<BatchBuilder> builder_;
 };
+
+/// f.template operator()<T>() for the storage T in which a model is computed on a device: bf16 on a CUDA device whose context
+/// multiplies bf16, else float. (The CPU keeps fp32 storage whatever its products are.)
+template <class F>
+decltype(auto) in_storage(const Device& device, F&& f) {
+  const bool narrow = device.kind() == DeviceKind::kCuda && device.cuda().gemm_precision() == GemmPrecision::kBf16;
+  return narrow ? f.template operator()<bfloat16>() : f.template operator()<float>();
+}
 
 /// The vocabulary of a run: data.tokenizer, the checkpoint's spiece.model, the data set's, or else one trained on templates and
 /// titles. Whatever it is, `copy` becomes a copy of it (unless it exists), so that the run folder is complete.

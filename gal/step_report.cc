@@ -11,10 +11,10 @@ namespace galrec::gal {
 
 namespace {
 
-template <class T>
-View<const T, 1> scalar_of(const autograd::Variable<T>& v) {
+template <class V>
+View<const V, 1> scalar_of(const autograd::Variable<V>& v) {
   GALREC_CHECK(v.rows() == 1 && v.cols() == 1);
-  return View<const T, 1>(v.value().data, {1});
+  return View<const V, 1>(v.value().data, {1});
 }
 
 }  // namespace
@@ -28,7 +28,7 @@ void StepReport<T>::clear() {
 template <class T>
 void StepReport<T>::add(const StepResult<T>& result) {
   Pass pass{.offset = used_};
-  std::vector<View<const T, 1>> pieces{scalar_of(result.loss), scalar_of(result.l0)};
+  std::vector<View<const Acc<T>, 1>> pieces{scalar_of(result.loss), scalar_of(result.l0)};
   for (std::size_t k = 0; k < kTerms; ++k) {
     if (!result.nce[k]) continue;
     const TermRows<T>& rows = result.rows[k];
@@ -40,27 +40,27 @@ void StepReport<T>::add(const StepResult<T>& result) {
   for (const auto& piece : pieces) count += piece.extent(0);
   MemoryResource& memory = memory_of(device_);
   if (used_ + count > memory_.size()) {
-    Buffer<T> larger(2 * (used_ + count), memory);
-    if (used_ > 0) memory.copy(larger.data(), memory_.data(), static_cast<std::size_t>(used_) * sizeof(T));
+    Buffer<Acc<T>> larger(2 * (used_ + count), memory);
+    if (used_ > 0) memory.copy(larger.data(), memory_.data(), static_cast<std::size_t>(used_) * sizeof(Acc<T>));
     memory_ = std::move(larger);
   }
-  const View<T, 1> out(memory_.data() + used_, {count});
-  dispatch<T>(device_, [&](auto& ctx) { pack<T>(ctx, out, pieces); });
+  const View<Acc<T>, 1> out(memory_.data() + used_, {count});
+  dispatch<T>(device_, [&](auto& ctx) { pack<Acc<T>>(ctx, out, pieces); });
   used_ += count;
   passes_.push_back(pass);
 }
 
 template <class T>
 std::vector<StepFigures> StepReport<T>::read() const {
-  const auto values = on_host(device_, View<const T, 1>(memory_.data(), {used_}));
+  const auto values = on_host(device_, View<const Acc<T>, 1>(memory_.data(), {used_}));
   std::vector<StepFigures> out;
   for (const Pass& pass : passes_) {
-    const T* at = values->data + pass.offset;
+    const Acc<T>* at = values->data + pass.offset;
     StepFigures figures{.loss = static_cast<double>(at[0]), .l0 = static_cast<double>(at[1])};
     at += 2;
     for (std::size_t k = 0; k < kTerms; ++k) {
       if (!pass.has_term[k]) continue;
-      const T *positive = at + 1, *hardest = positive + pass.samples, *losses = hardest + pass.samples;
+      const Acc<T> *positive = at + 1, *hardest = positive + pass.samples, *losses = hardest + pass.samples;
       figures.nce[k] = static_cast<double>(at[0]);
       for (std::int64_t b = 0; b < pass.samples; ++b) {
         figures.accuracy[k] += positive[b] > hardest[b] ? 1.0 : 0.0;
@@ -86,7 +86,9 @@ StepFigures read_figures(const Device& device, const StepResult<T>& result) {
 
 template class StepReport<float>;
 template class StepReport<double>;
+template class StepReport<bfloat16>;
 template StepFigures read_figures(const Device&, const StepResult<float>&);
 template StepFigures read_figures(const Device&, const StepResult<double>&);
+template StepFigures read_figures(const Device&, const StepResult<bfloat16>&);
 
 }  // namespace galrec::gal

@@ -40,7 +40,7 @@ class StepReport {
   };
 
   Device device_;
-  Buffer<T> memory_;
+  Buffer<Acc<T>> memory_;
   std::int64_t used_ = 0;
   std::vector<Pass> passes_;
 };
@@ -51,5 +51,6 @@ StepFigures read_figures(const Device& device, const StepResult<T>& result);
 
 extern template class StepReport<float>;
 extern template class StepReport<double>;
+extern template class StepReport<bfloat16>;
 
 }  // namespace galrec::gal

@@ -91,8 +91,8 @@ void load_parameters(autograd::ParameterStore<T>& store, const data::CheckpointR
   for (autograd::ParameterId id = 0; id < store.size(); ++id) {
     const auto found = source.find(store.span(id).name);
     if (found == source.end()) continue;
-    const auto values = read_values<T>(checkpoint, found->second);
-    const auto bad = std::find_if(values.begin(), values.end(), [](T x) { return !std::isfinite(x); });
+    const auto values = read_values<Acc<T>>(checkpoint, found->second);
+    const auto bad = std::find_if(values.begin(), values.end(), [](Acc<T> x) { return !std::isfinite(x); });
     if (bad != values.end()) {
       problems.add(
           fmt::format("{}: element {} is {}, expected a finite number", found->second, bad - values.begin(), *bad));
@@ -115,8 +115,8 @@ void save_parameters(const std::filesystem::path& file, const autograd::Paramete
   std::vector<std::vector<float>> converted;  // must live until write(), as must `arena`
   for (const auto& span : store.spans()) {
     if (replaced.contains(span.name) || (rules.include && !rules.include(span.name))) continue;
-    const T* values = arena->data + span.offset;
-    if constexpr (sizeof(T) == sizeof(float)) {
+    const Acc<T>* values = arena->data + span.offset;
+    if constexpr (std::is_same_v<Acc<T>, float>) {
       writer.add(span.name, span.shape, std::span<const float>(values, static_cast<std::size_t>(span.size)));
     } else {
       converted.emplace_back(values, values + span.size);
@@ -147,6 +147,7 @@ void save_hf_folder(const std::filesystem::path& folder, const T5Config& config,
                                const SaveRules&);
 INSTANTIATE(float)
 INSTANTIATE(double)
+INSTANTIATE(bfloat16)
 #undef INSTANTIATE
 
 }  // namespace galrec::layers

@@ -14,19 +14,22 @@ template <class T>
 void init_normal(autograd::ParameterStore<T>& store, autograd::ParameterId id, double deviation, std::uint64_t seed) {
   const auto& span = store.span(id);
   PhiloxStream stream(parameter_key(seed, span.name));
-  store.edit(id, [&](View<T, 2> values) {
-    for (std::int64_t i = 0; i < span.size; ++i) values.data[i] = static_cast<T>(deviation * stream.normal());
+  store.edit(id, [&](View<Acc<T>, 2> values) {
+    for (std::int64_t i = 0; i < span.size; ++i) values.data[i] = static_cast<Acc<T>>(deviation * stream.normal());
   });
 }
 
 template <class T>
 void init_constant(autograd::ParameterStore<T>& store, autograd::ParameterId id, double value) {
-  store.edit(id, [&](View<T, 2> values) { std::fill_n(values.data, values.size(), static_cast<T>(value)); });
+  store.edit(id, [&](View<Acc<T>, 2> values) { std::fill_n(values.data, values.size(), static_cast<Acc<T>>(value)); });
 }
 
-template void init_normal<float>(autograd::ParameterStore<float>&, autograd::ParameterId, double, std::uint64_t);
-template void init_normal<double>(autograd::ParameterStore<double>&, autograd::ParameterId, double, std::uint64_t);
-template void init_constant<float>(autograd::ParameterStore<float>&, autograd::ParameterId, double);
-template void init_constant<double>(autograd::ParameterStore<double>&, autograd::ParameterId, double);
+#define INSTANTIATE(T)                                                                                   \
+  template void init_normal(autograd::ParameterStore<T>&, autograd::ParameterId, double, std::uint64_t); \
+  template void init_constant(autograd::ParameterStore<T>&, autograd::ParameterId, double);
+INSTANTIATE(float)
+INSTANTIATE(double)
+INSTANTIATE(bfloat16)
+#undef INSTANTIATE
 
 }  // namespace galrec::layers

@@ -10,9 +10,18 @@ namespace galrec::layers {
 
 namespace {
 
-constexpr ParityProbe kProbes = 4;
+constexpr std::uint64_t kProbes = 4;
+constexpr std::uint64_t kNaiveRuns = 8;
+constexpr double kNaiveFactor = 2;  // the rule of bf16
 
 using Responses = std::map<std::string, double>;
+
+const std::vector<double>& values_of(const data::SafetensorsFile& recorded, const ParityRun& ours, const std::string& name) {
+  const auto found = ours.values.find(name);
+  if (found == ours.values.end())
+    throw DataError(fmt::format("{}: {}: nothing in this model goes by that name", recorded.name(), name));
+  return found->second;
+}
 
 double largest_magnitude(const std::vector<double>& x) {
   double largest = 0;
@@ -20,12 +29,12 @@ double largest_magnitude(const std::vector<double>& x) {
   return largest;
 }
 
-/// Per tensor, the largest change over all probes; a probe that is not finite says nothing.
-Responses measure(const std::function<ParityRun(ParityProbe)>& exact) {
-  const ParityRun base = exact(0);
+/// Per tensor, the largest change over `probes` of the oracle; a probe that is not finite says nothing.
+Responses measure(const std::function<ParityRun(const ParityProbe&)>& oracle, std::span<const ParityProbe> probes) {
+  const ParityRun base = oracle({});
   Responses responses;
-  for (ParityProbe probe = 1; probe <= kProbes; ++probe) {
-    const ParityRun moved = exact(probe);
+  for (const ParityProbe& probe : probes) {
+    const ParityRun moved = oracle(probe);
     for (const auto& [name, values] : base.values) {
       double& response = responses[name];
       const auto& other = moved.values.at(name);
@@ -38,6 +47,13 @@ Responses measure(const std::function<ParityRun(ParityProbe)>& exact) {
   return responses;
 }
 
+std::vector<ParityProbe> numbered(ParityProbe::Stored stored, std::uint64_t first, std::uint64_t count) {
+  std::vector<ParityProbe> probes;
+  for (std::uint64_t number = first; number < first + count; ++number) probes.push_back({.stored = stored, .number = number});
+  return probes;
+}
+
+/// Every recorded tensor within its plain tolerance and `tolerance.response` times its response.
 ParityReport compare_all(const data::SafetensorsFile& recorded, const ParityRun& ours, const ParityTolerance& tolerance,
                          std::span<const ParityUpdate> updates, const Responses& responses) {
   ParityReport report;
@@ -50,9 +66,7 @@ ParityReport compare_all(const data::SafetensorsFile& recorded, const ParityRun&
       report.compare_equal(name, found->second, recorded.read_i64(name));
       continue;
     }
-    const auto found = ours.values.find(name);
-    if (found == ours.values.end())
-      throw DataError(fmt::format("{}: {}: nothing in this model goes by that name", recorded.name(), name));
+    const auto& actual = values_of(recorded, ours, name);
     const auto expected = recorded.read_f64(name);
     // The longest prefix that fits: "updated.momentum." before "updated.".
     const ParityUpdate* update = nullptr;
@@ -61,7 +75,7 @@ ParityReport compare_all(const data::SafetensorsFile& recorded, const ParityRun&
     }
     if (update == nullptr) {
       const double limit = name.starts_with("grad") ? tolerance.gradient : tolerance.value;
-      report.compare(name, found->second, expected, limit, response_of(name));
+      report.compare(name, actual, expected, limit, response_of(name));
       continue;
     }
     const std::string gradient_name = "grad." + name.substr(update->prefix.size());
@@ -73,9 +87,9 @@ ParityReport compare_all(const data::SafetensorsFile& recorded, const ParityRun&
     }
     // Losses of later steps have the prefix but no gradient, and are compared as values.
     if (gradient.size() == expected.size()) {
-      report.compare_updated(name, found->second, expected, gradient, tolerance.updated, allowance, response_of(name));
+      report.compare_updated(name, actual, expected, gradient, tolerance.updated, allowance, response_of(name));
     } else {
-      report.compare(name, found->second, expected, tolerance.updated, response_of(name));
+      report.compare(name, actual, expected, tolerance.updated, response_of(name));
     }
   }
   return report;
@@ -83,14 +97,24 @@ ParityReport compare_all(const data::SafetensorsFile& recorded, const ParityRun&
 
 }  // namespace
 
-void perturb_parameters(autograd::ParameterStore<double>& store, ParityProbe probe) {
-  if (probe == 0) return;
-  for (autograd::ParameterId id = 0; id < store.size(); ++id) {
-    PhiloxStream stream(parameter_key(probe, store.span(id).name));
+void apply_probe(autograd::ParameterStore<double>& store, const ParityProbe& probe) {
+  const double half_ulp = probe.rounds() ? 0x1.0p-9 : 0x1.0p-24;
+  for (autograd::ParameterId id = 0; id < store.size() && probe.number > 0; ++id) {
+    PhiloxStream stream(parameter_key(probe.number, store.span(id).name));
     store.edit(id, [&](View<double, 2> values) {
-      for (std::int64_t i = 0; i < values.size(); ++i) values.data[i] *= 1.0 + (2.0 * stream.uniform() - 1.0) * 0x1.0p-24;
+      for (std::int64_t i = 0; i < values.size(); ++i) values.data[i] *= 1.0 + (2.0 * stream.uniform() - 1.0) * half_ulp;
     });
   }
+  apply_probe(store.values(), probe);
+}
+
+void apply_probe(View<double, 1> values, const ParityProbe& probe) {
+  if (!probe.rounds()) return;
+  for (std::int64_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(bfloat16(static_cast<float>(values[i])));
+}
+
+void apply_probe(autograd::Tape<double>& tape, const ParityProbe& probe) {
+  if (probe.rounds()) tape.round_to_bf16();
 }
 
 void require_device(const Device& device, ParityPrecision precision) {
@@ -99,12 +123,16 @@ void require_device(const Device& device, ParityPrecision precision) {
 }
 
 ParityReport judge_parity(const data::SafetensorsFile& recorded, const ParityRun& ours,
-                          const std::function<ParityRun(ParityProbe)>& exact, ParityPrecision precision,
+                          const std::function<ParityRun(const ParityProbe&)>& oracle, ParityPrecision precision,
                           std::span<const ParityUpdate> updates) {
+  if (precision == ParityPrecision::kBf16) {
+    const ParityTolerance naive{.value = 0, .gradient = 0, .updated = 0, .response = kNaiveFactor};
+    return compare_all(recorded, ours, naive, updates, measure(oracle, numbered(ParityProbe::Stored::kBf16, 0, kNaiveRuns)));
+  }
   const auto tolerance = ParityTolerance::of(precision);
   const ParityReport plain = compare_all(recorded, ours, tolerance, updates, {});
   if (plain.ok()) return plain;
-  return compare_all(recorded, ours, tolerance, updates, measure(exact));
+  return compare_all(recorded, ours, tolerance, updates, measure(oracle, numbered(ParityProbe::Stored::kDouble, 1, kProbes)));
 }
 
 }  // namespace galrec::layers

@@ -8,7 +8,8 @@
 
 namespace galrec::layers {
 
-enum class ParityPrecision { kFloat, kDouble };
+/// kBf16: bf16 storage on CUDA, on the CPU the products of bf16 operands that its context asks for.
+enum class ParityPrecision { kFloat, kDouble, kBf16 };
 
 /// One recorded tensor against ours.
 struct ParityLine {
@@ -26,6 +27,7 @@ struct ParityTolerance {
   double updated;   // parameters after optimiser steps
   double response;  // times what half an ulp of fp32 in the weights does to the tensor (layers/parity_judge.h)
 
+  /// For fp32 and double; bf16 has a rule of its own (layers/parity_judge.h).
   static ParityTolerance of(ParityPrecision precision);
 };
 

@@ -78,19 +78,20 @@ data::Config step_config(const Options& o) {
   return config;
 }
 
-void bench_step(const Options& o, const CommonOptions& common) {
-  if (o.samples < 1 || o.steps < 1) throw UsageError("bench step: --samples and --steps must be at least 1");
-  const data::Config config = step_config(o);
-  Contexts contexts(common, o.device, precision(config, o.device));
-  const Device device = contexts.device();
+template <class T>
+void bench_step_in(const Options& o, const data::Config& config, const Device& device) {
   const fs::path vocabulary = fs::temp_directory_path() / fmt::format("galrec_bench_{}.model", static_cast<long>(getpid()));
   gal::Session session(device, config, gal::find_vocabulary(config, vocabulary));
   fs::remove(vocabulary);
-  const auto model = session.make_model(device);
+  const auto model = session.make_model<T>(device);
   session.initialize(device, *model);
   gal::GalTask task(device, gal::trainer_parts(config, session.split(), session.builder(), session.external(), *model, session.seed()));
   task.begin_epoch(0);
-  if (!o.dump.empty()) dump_step(device, session, *model, config, o.samples, o.dump);
+  if constexpr (std::is_same_v<T, float>) {
+    if (!o.dump.empty()) dump_step(device, session, *model, config, o.samples, o.dump);
+  } else {
+    if (!o.dump.empty()) throw UsageError("--dump-batch: the peers' file is written in fp32 only");
+  }
 
   const std::int64_t available = task.samples_per_epoch() / o.samples;
   if (available < 1) throw UsageError(fmt::format("--samples {}: the data set has {} samples", o.samples, task.samples_per_epoch()));
@@ -112,6 +113,13 @@ void bench_step(const Options& o, const CommonOptions& common) {
   fmt::print("floor: {:.1f} GFLOP a step (forward {:.1f}, backward {:.1f}, momentum {:.1f}, head {:.1f}) at the measured {:.0f} GFLOP/s = {:.1f} ms; share {:.0f} %\n",
              flops.total() * 1e-9, flops.forward * 1e-9, flops.backward * 1e-9, flops.momentum * 1e-9, flops.head * 1e-9, peak * 1e-9, flops.total() / peak * 1e3,
              100 * flops.total() / peak / t);
+}
+
+void bench_step(const Options& o, const CommonOptions& common) {
+  if (o.samples < 1 || o.steps < 1) throw UsageError("bench step: --samples and --steps must be at least 1");
+  const data::Config config = step_config(o);
+  Contexts contexts(common, o.device, precision(config, o.device));
+  gal::in_storage(contexts.device(), [&]<class T>() { bench_step_in<T>(o, config, contexts.device()); });
 }
 
 void bench_lightgcn(const Options& o, const CommonOptions& common) {
@@ -147,7 +155,7 @@ void add_bench(CLI::App& app, const CommonOptions& common) {
   step->add_option("--samples", o->samples, "samples per step")->capture_default_str();
   step->add_option("--micro-batch", o->micro_batch, "samples per forward pass")->capture_default_str()->check(CLI::PositiveNumber);
   step->add_option("--steps", o->steps, "timed steps")->capture_default_str();
-  step->add_option("--precision", o->precision, "fp32 or bf16 matrix products")->capture_default_str();
+  step->add_option("--precision", o->precision, "fp32 or bf16: on cuda the storage of activations, on cpu the operands of products")->capture_default_str();
   add_device_option(*step, o->device);
   step->add_option("--dump-batch", o->dump, "write batch, weights and losses for bench/peers/hf_gal_step.py");
   step->add_option("key=value", o->overrides, "configuration keys");

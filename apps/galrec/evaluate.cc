@@ -15,7 +15,7 @@ namespace galrec::apps {
 namespace {
 
 struct Options {
-  std::string run, data, mask, compare, ranks, device = "cpu";
+  std::string run, data, mask, compare, ranks, device = "cpu", precision = "fp32";
   std::vector<std::int64_t> ks;
   std::string phase = "both";
   std::int64_t resamples = 0;  // 0: the run's eval.bootstrap
@@ -62,7 +62,7 @@ void print_comparison(const gal::RankResult& a, const gal::RankResult& b, const 
 }
 
 void evaluate(const Options& o, const CommonOptions& common) {
-  Contexts contexts(common, o.device);
+  Contexts contexts(common, o.device, precision(o.precision, o.device));
   const Device device = contexts.device();
   const auto ranker = gal::Ranker::open(device, o.run, o.data);
   const auto other = o.compare.empty() ? nullptr : gal::Ranker::open(device, o.compare, o.data);
@@ -85,6 +85,7 @@ void add_evaluate(CLI::App& app, const CommonOptions& common) {
   c->add_option("run", o->run, "run folder of pretrain or train, or a trained SASRec in S3-Rec's names (config.json, model.safetensors; with --data)")->required();
   c->add_option("--data", o->data, "data set folder, where it is not where it was");
   add_device_option(*c, o->device);
+  add_precision_option(*c, o->precision);
   c->add_option("--phase", o->phase, "valid, test or both")->capture_default_str()->check(CLI::IsMember({"valid", "test", "both"}));
   c->add_option("--k", o->ks, "cut-offs, for example --k 5,10,20 (default: the run's eval.k)")->delimiter(',');
   c->add_option("--mask-seen", o->mask, "none, all, all_but_target or s3rec (default: the run's eval.mask_seen)");

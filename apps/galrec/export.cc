@@ -28,7 +28,7 @@ void export_hugging_face(const Device& device, const Options& o) {
   config.load_toml(fs::path(o.run) / "config.toml");
   if (!o.data.empty()) config.set("data.path", o.data, "command line: --data");
   gal::Session session(device, config, fs::path(o.run) / "spiece.model");
-  const auto model = session.make_model(device);
+  const auto model = session.make_model<float>(device);
   gal::load_model(data::find_checkpoint(o.run, "best"), *model);
   const auto& options = model->options();
   const std::int64_t vocabulary = static_cast<std::int64_t>(options.text_rows) + options.users + options.items;

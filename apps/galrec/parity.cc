@@ -19,7 +19,9 @@ struct Options {
 };
 
 layers::ParityReport run(const Device& device, const std::string& folder, const std::string& precision) {
-  const auto arithmetic = precision == "double" ? layers::ParityPrecision::kDouble : layers::ParityPrecision::kFloat;
+  const auto arithmetic = precision == "double" ? layers::ParityPrecision::kDouble
+                          : precision == "bf16" ? layers::ParityPrecision::kBf16
+                                                : layers::ParityPrecision::kFloat;
   if (gal::is_gal_parity_folder(folder)) return gal::run_gal_parity(device, folder, arithmetic);
   return layers::run_t5_parity(device, folder, arithmetic);
 }
@@ -30,12 +32,14 @@ void add_parity(CLI::App& app, const CommonOptions& common) {
   auto o = std::make_shared<Options>();
   auto* c = app.add_subcommand("parity", "Run checkpoints on recorded batches and compare every recorded tensor; exit 4 beyond the tolerance");
   c->add_option("folder", o->folders, "folders with config.json, model, batch and expected.safetensors")->required();
-  c->add_option("--precision", o->precision, "arithmetic")->capture_default_str()->check(CLI::IsMember({"fp32", "double"}));
+  c->add_option("--precision", o->precision, "arithmetic: fp32, double (cpu), or bf16 (storage on cuda, products on cpu), judged by a naive bf16 run")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"fp32", "double", "bf16"}));
   add_device_option(*c, o->device);
   c->add_flag("--brief", o->brief, "one line per folder");
   c->footer("Example:\n  galrec parity tests/golden/flan_tiny tests/golden/gal_step --precision double");
   c->callback([o, &common] {
-    Contexts contexts(common, o->device);
+    Contexts contexts(common, o->device, o->precision == "bf16" ? GemmPrecision::kBf16 : GemmPrecision::kFull);
     std::string failed;
     for (const auto& folder : o->folders) {
       const auto report = run(contexts.device(), folder, o->precision);

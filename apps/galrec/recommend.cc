@@ -15,7 +15,7 @@ namespace galrec::apps {
 namespace {
 
 struct Options {
-  std::string run, data, history, device = "cpu";
+  std::string run, data, history, device = "cpu", precision = "fp32";
   std::int32_t user = 0;
   std::int32_t top_k = 10;
   bool with_seen = false;
@@ -45,7 +45,7 @@ std::string title(const data::Dataset& dataset, data::ItemId i) {
 
 void recommend(const Options& o, const CommonOptions& common) {
   if ((o.user != 0) == !o.history.empty()) throw UsageError("recommend needs either --user or --history");
-  Contexts contexts(common, o.device);
+  Contexts contexts(common, o.device, precision(o.precision, o.device));
   const Device device = contexts.device();
   const auto ranker = gal::Ranker::open(device, o.run, o.data);
   const auto& dataset = ranker->dataset();
@@ -88,6 +88,7 @@ void add_recommend(CLI::App& app, const CommonOptions& common) {
   c->add_option("--top-k", o->top_k, "how many items")->capture_default_str()->check(CLI::PositiveNumber);
   c->add_option("--data", o->data, "data set folder, where it is not where it was");
   add_device_option(*c, o->device);
+  add_precision_option(*c, o->precision);
   c->add_flag("--with-seen", o->with_seen, "let items of the history be recommended again");
   c->footer("Examples:\n  galrec recommend runs/quickstart/gal_lightgcn --user 1 --top-k 5\n"
             "  galrec recommend runs/quickstart/gal_lightgcn --history \"12,7,99\"");

@@ -34,8 +34,16 @@ void Contexts::set_gemm_precision(GemmPrecision precision) {
   if (cuda_ != nullptr) cuda_->set_gemm_precision(precision);
 }
 
-GemmPrecision precision(const data::Config& config, const std::string& device) {
-  if (config.get_string("run.precision") == "fp32") return GemmPrecision::kFull;
+GemmPrecision precision(const data::Config& config, const std::string& device) { return precision(config.get_string("run.precision"), device); }
+
+void add_precision_option(CLI::App& command, std::string& precision) {
+  command.add_option("--precision", precision, "fp32 or bf16: on cuda the storage of activations, on cpu the operands of products")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"fp32", "bf16"}));
+}
+
+GemmPrecision precision(const std::string& name, const std::string& device) {
+  if (name == "fp32") return GemmPrecision::kFull;
   if (device == "cpu" && !gemm_has_bf16()) fmt::print(stderr, "bf16: this processor has no bf16 products; fp32 is used instead\n");
   return GemmPrecision::kBf16;
 }

@@ -35,8 +35,13 @@ std::string require_data(const data::Config& config);
 data::RunInfo run_info(const CommonOptions& common, const Device& device, std::uint64_t seed);
 data::RunMode run_mode(const RunArguments& arguments);
 
-/// run.precision; says so on stderr where `device` is a processor without bf16 products and full precision is used instead.
+/// What "fp32" or "bf16" means on a device: on cuda bf16 is the storage of activations and of what products read, on cpu it rounds the
+/// operands of products. Says so on stderr where `device` is a processor without bf16 products and full precision is used instead.
+GemmPrecision precision(const std::string& name, const std::string& device);
+/// The same of run.precision.
 GemmPrecision precision(const data::Config& config, const std::string& device);
+/// --precision with these choices, fp32 by default, for commands without a configuration of their own.
+void add_precision_option(CLI::App& command, std::string& precision);
 
 /// --device with its choices.
 void add_device_option(CLI::App& command, std::string& device);

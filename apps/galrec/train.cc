@@ -39,7 +39,7 @@ void add_train(CLI::App& app, const CommonOptions& common) {
   c->add_option("--preset", o->preset, "nano, mini (random weights), flan-t5-small, flan-t5-base, flan-t5-large (with model.checkpoint=FOLDER)")
       ->capture_default_str();
   c->add_option("--external", o->external, "pre-training run, .npy or .safetensors with the vectors of items (sets external.source)");
-  c->add_option("--precision", o->precision, "of matrix products: fp32, or bf16 with fp32 sums and master weights (sets run.precision)");
+  c->add_option("--precision", o->precision, "fp32, or bf16 with fp32 sums and master weights: on cuda the storage of activations, on cpu the operands of products (sets run.precision)");
   c->add_option("--max-steps", o->max_steps, "stop after this many steps of the run, with a checkpoint")->check(CLI::NonNegativeNumber);
   add_run_options(*c, o->run);
   c->footer("Examples:\n  galrec train --data datasets/ml-100k --external runs/lightgcn --out runs/gal\n"

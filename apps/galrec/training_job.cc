@@ -17,13 +17,12 @@ void request_stop(int signal) {
   std::signal(signal, SIG_DFL);
 }
 
-}  // namespace
-
-gal::TrainResult train_model(const Device& device, const data::Config& config, data::RunFolder& run, spdlog::logger& log, data::ProgressStyle style,
-                             std::int64_t max_steps) {
+template <class T>
+gal::TrainResult train_in(const Device& device, const data::Config& config, data::RunFolder& run, spdlog::logger& log, data::ProgressStyle style,
+                          std::int64_t max_steps) {
   const auto vocabulary = gal::find_vocabulary(config, run.path() / "spiece.model");
   gal::Session session(device, config, vocabulary);
-  const auto model = session.make_model(device);
+  const auto model = session.make_model<T>(device);
   session.initialize(device, *model);
   const auto parts = gal::trainer_parts(config, session.split(), session.builder(), session.external(), *model, session.seed());
   gal::Trainer trainer(device, parts, run, log, style);
@@ -35,6 +34,13 @@ gal::TrainResult train_model(const Device& device, const data::Config& config, d
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
   return result;
+}
+
+}  // namespace
+
+gal::TrainResult train_model(const Device& device, const data::Config& config, data::RunFolder& run, spdlog::logger& log, data::ProgressStyle style,
+                             std::int64_t max_steps) {
+  return gal::in_storage(device, [&]<class T>() { return train_in<T>(device, config, run, log, style, max_steps); });
 }
 
 }  // namespace galrec::apps

@@ -7,8 +7,8 @@ namespace galrec::autograd {
 namespace {
 
 /// Pointwise backward may run in place: x takes over the gradient memory of y where it can.
-template <class T>
-GradientTarget<T> claim_in_place(Tape<T>& tape, const Variable<T>& y, const Variable<T>& x) {
+template <class T, class V>
+GradientTarget<V> claim_in_place(Tape<T>& tape, const Variable<V>& y, const Variable<V>& x) {
   const auto dy = tape.gradient(y);
   if (tape.hand_over(y, x)) return {dy, Accumulate::kOverwrite};
   return tape.claim(x);
@@ -68,17 +68,17 @@ Variable<T> gated_activation(Tape<T>& tape, Variable<T> ab, ActivationKind kind,
   return y;
 }
 
-template <class T>
-Variable<T> dropout(Tape<T>& tape, Variable<T> x, double rate) {
+template <class T, class V>
+Variable<V> dropout(Tape<T>& tape, Variable<V> x, double rate) {
   const auto mask = tape.next_dropout(rate);
   if (!mask.active()) return x;
-  const auto y = tape.output(x.rows(), x.cols(), {x});
+  const auto y = tape.template output<V>(x.rows(), x.cols(), {x});
   dispatch<T>(tape.device(),
-           [&](auto& ctx) { dropout_forward<T>(ctx, y.value(), x.value(), mask, Accumulate::kOverwrite); });
+           [&](auto& ctx) { dropout_forward<V>(ctx, y.value(), x.value(), mask, Accumulate::kOverwrite); });
   tape.record("dropout", y, [&tape, x, y, mask] {
     const auto dy = tape.gradient(y);
     const auto dx = claim_in_place(tape, y, x);
-    dispatch<T>(tape.device(), [&](auto& ctx) { dropout_forward<T>(ctx, dx.view, dy, mask, dx.accumulate); });
+    dispatch<T>(tape.device(), [&](auto& ctx) { dropout_forward<V>(ctx, dx.view, dy, mask, dx.accumulate); });
   });
   return y;
 }
@@ -90,6 +90,8 @@ Variable<T> dropout(Tape<T>& tape, Variable<T> x, double rate) {
   template Variable<T> dropout(Tape<T>&, Variable<T>, double);
 INSTANTIATE(float)
 INSTANTIATE(double)
+INSTANTIATE(bfloat16)
 #undef INSTANTIATE
+template Variable<float> dropout(Tape<bfloat16>&, Variable<float>, double);
 
 }  // namespace galrec::autograd

@@ -19,7 +19,7 @@ template <class T>
 Variable<T> gated_activation(Tape<T>& tape, Variable<T> ab, ActivationKind kind, double dropout_rate);
 
 /// dropout(x); x itself where the rate is 0 or the tape does not record.
-template <class T>
-Variable<T> dropout(Tape<T>& tape, Variable<T> x, double rate);
+template <class T, class V>
+Variable<V> dropout(Tape<T>& tape, Variable<V> x, double rate);
 
 }  // namespace galrec::autograd

@@ -9,16 +9,17 @@ namespace {
 /// What backward needs besides the gradients, however q, k and v are stored.
 template <class T>
 struct Saved {
-  View<T, 2> q, k, v, o, lse;
+  View<T, 2> q, k, v, o;
+  View<Acc<T>, 2> lse;
   View<const std::int32_t, 1> cu_q, cu_k;
-  Variable<T> table;
+  Variable<Acc<T>> table;
   RelativeBuckets buckets;
   AttentionOptions options;
 };
 
 template <class T>
 void run_forward(Tape<T>& tape, Saved<T>& s) {
-  s.lse = tape.arena().template matrix<T>(s.q.rows(), s.options.heads);
+  s.lse = tape.arena().template matrix<Acc<T>>(s.q.rows(), s.options.heads);
   dispatch<T>(tape.device(), [&](auto& ctx) {
     attention_forward<T>(ctx, s.o, s.lse, s.q, s.k, s.v, s.cu_q, s.cu_k, s.table.value(), s.buckets, s.options);
   });
@@ -38,7 +39,7 @@ void run_backward(Tape<T>& tape, const Saved<T>& s, View<T, 2> dout, View<T, 2> 
 
 template <class T>
 Variable<T> attention(Tape<T>& tape, Variable<T> q, Variable<T> k, Variable<T> v, View<const std::int32_t, 1> cu_q,
-                      View<const std::int32_t, 1> cu_k, Variable<T> table, const RelativeBuckets& buckets, int heads,
+                      View<const std::int32_t, 1> cu_k, Variable<Acc<T>> table, const RelativeBuckets& buckets, int heads,
                       double scale, AttentionMask mask, double dropout_rate) {
   const auto o = tape.output(q.rows(), q.cols(), {q, k, v, table});
   Saved<T> s{.q = q.value(),
@@ -64,7 +65,7 @@ Variable<T> attention(Tape<T>& tape, Variable<T> q, Variable<T> k, Variable<T> v
 }
 
 template <class T>
-Variable<T> self_attention(Tape<T>& tape, Variable<T> qkv, View<const std::int32_t, 1> cu, Variable<T> table,
+Variable<T> self_attention(Tape<T>& tape, Variable<T> qkv, View<const std::int32_t, 1> cu, Variable<Acc<T>> table,
                            const RelativeBuckets& buckets, int heads, double scale, AttentionMask mask,
                            double dropout_rate) {
   GALREC_CHECK(qkv.cols() % 3 == 0, "{} columns are not q, k and v", qkv.cols());
@@ -118,16 +119,17 @@ Variable<T> cross_attention(Tape<T>& tape, Variable<T> q, Variable<T> kv, View<c
   return o;
 }
 
-#define INSTANTIATE(T)                                                                                          \
-  template Variable<T> attention(Tape<T>&, Variable<T>, Variable<T>, Variable<T>, View<const std::int32_t, 1>,  \
-                                 View<const std::int32_t, 1>, Variable<T>, const RelativeBuckets&, int, double, \
-                                 AttentionMask, double);                                                        \
-  template Variable<T> self_attention(Tape<T>&, Variable<T>, View<const std::int32_t, 1>, Variable<T>,          \
-                                      const RelativeBuckets&, int, double, AttentionMask, double);              \
-  template Variable<T> cross_attention(Tape<T>&, Variable<T>, Variable<T>, View<const std::int32_t, 1>,         \
+#define INSTANTIATE(T)                                                                                               \
+  template Variable<T> attention(Tape<T>&, Variable<T>, Variable<T>, Variable<T>, View<const std::int32_t, 1>,       \
+                                 View<const std::int32_t, 1>, Variable<Acc<T>>, const RelativeBuckets&, int, double, \
+                                 AttentionMask, double);                                                             \
+  template Variable<T> self_attention(Tape<T>&, Variable<T>, View<const std::int32_t, 1>, Variable<Acc<T>>,          \
+                                      const RelativeBuckets&, int, double, AttentionMask, double);                   \
+  template Variable<T> cross_attention(Tape<T>&, Variable<T>, Variable<T>, View<const std::int32_t, 1>,              \
                                        View<const std::int32_t, 1>, int, double, double);
 INSTANTIATE(float)
 INSTANTIATE(double)
+INSTANTIATE(bfloat16)
 #undef INSTANTIATE
 
 }  // namespace galrec::autograd

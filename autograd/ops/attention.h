@@ -9,12 +9,12 @@ namespace galrec::autograd {
 /// q (Tq,H*D), k and v (Tk,H*D), cu_q and cu_k (B+1), `table` (buckets,H) or {} -> (Tq,H*D).
 template <class T>
 Variable<T> attention(Tape<T>& tape, Variable<T> q, Variable<T> k, Variable<T> v, View<const std::int32_t, 1> cu_q,
-                      View<const std::int32_t, 1> cu_k, Variable<T> table, const RelativeBuckets& buckets, int heads,
+                      View<const std::int32_t, 1> cu_k, Variable<Acc<T>> table, const RelativeBuckets& buckets, int heads,
                       double scale, AttentionMask mask, double dropout_rate);
 
 /// Self-attention on a fused q | k | v product (N,3*H*D) -> (N,H*D).
 template <class T>
-Variable<T> self_attention(Tape<T>& tape, Variable<T> qkv, View<const std::int32_t, 1> cu, Variable<T> table,
+Variable<T> self_attention(Tape<T>& tape, Variable<T> qkv, View<const std::int32_t, 1> cu, Variable<Acc<T>> table,
                            const RelativeBuckets& buckets, int heads, double scale, AttentionMask mask,
                            double dropout_rate);
 

@@ -7,8 +7,8 @@
 namespace galrec::autograd {
 
 /// y_n = table[ids_n]; (V,C), (N) -> (N,C).
-template <class T>
-Variable<T> embedding(Tape<T>& tape, Variable<T> table, View<const std::int32_t, 1> ids);
+template <class T, class V>
+Variable<V> embedding(Tape<T>& tape, Variable<V> table, View<const std::int32_t, 1> ids);
 
 /// y_n = x_n + table[ids_n].
 template <class T>

@@ -11,8 +11,8 @@ InfoNceResult<T> info_nce(Tape<T>& tape, Variable<T> anchor, Variable<T> positiv
                           PositiveGradient positive_gradient) {
   if (positive_gradient == PositiveGradient::kStop) positive = tape.constant(positive.value());
   const std::int64_t n = anchor.rows();
-  const auto loss = tape.output(1, 1, {anchor, positive});
-  const auto new_vector = [&] { return tape.arena().template vector<T>(n); };
+  const auto loss = tape.template output<Acc<T>>(1, 1, {anchor, positive});
+  const auto new_vector = [&] { return tape.arena().template vector<Acc<T>>(n); };
   InfoNceResult<T> result{
       .loss = loss, .losses = new_vector(), .positive_score = new_vector(), .hardest = new_vector()};
   const auto lse = new_vector();
@@ -21,7 +21,7 @@ InfoNceResult<T> info_nce(Tape<T>& tape, Variable<T> anchor, Variable<T> positiv
                         anchor.value(), positive.value(), queue, queue_ids, own_ids, tau);
   });
   tape.record("info_nce", loss, [&tape, anchor, positive, loss, lse, queue, queue_ids, own_ids, tau] {
-    const View<T, 1> dloss = as_scalar(tape.gradient(loss));
+    const View<Acc<T>, 1> dloss = as_scalar(tape.gradient(loss));
     auto danchor = tape.claim(anchor);
     ensure_memory(tape, danchor, anchor.rows(), anchor.cols());
     const auto dpositive = tape.claim(positive);
@@ -38,6 +38,7 @@ InfoNceResult<T> info_nce(Tape<T>& tape, Variable<T> anchor, Variable<T> positiv
                                      View<const std::int32_t, 1>, double, PositiveGradient);
 INSTANTIATE(float)
 INSTANTIATE(double)
+INSTANTIATE(bfloat16)
 #undef INSTANTIATE
 
 }  // namespace galrec::autograd

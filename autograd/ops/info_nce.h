@@ -10,10 +10,10 @@ enum class PositiveGradient { kFlow, kStop };
 
 template <class T>
 struct InfoNceResult {
-  Variable<T> loss;           // (1,1), mean over anchors
-  View<T, 1> losses;          // (N)
-  View<T, 1> positive_score;  // (N) a.p / tau
-  View<T, 1> hardest;         // (N) largest a.k / tau of the unmasked rows, -inf if none
+  Variable<Acc<T>> loss;           // (1,1), mean over anchors
+  View<Acc<T>, 1> losses;          // (N)
+  View<Acc<T>, 1> positive_score;  // (N) a.p / tau
+  View<Acc<T>, 1> hardest;         // (N) largest a.k / tau of the unmasked rows, -inf if none
 };
 
 /// anchor, positive (N,C) unit rows; queue (Q,C) must live as long as the step; queue_ids (Q), own_ids (N) are copied.

@@ -23,16 +23,16 @@ View<T, 2> stacked(const std::vector<View<T, 2>>& parts) {
 }
 
 template <class T>
-std::vector<View<T, 2>> values(const std::vector<Variable<T>>& variables) {
+std::vector<View<T, 2>> values(const std::vector<Weight<T>>& weights) {
   std::vector<View<T, 2>> out;
-  for (const auto& v : variables) out.push_back(v.value());
+  for (const auto& w : weights) out.push_back(w.value());
   return out;
 }
 
 template <class T>
 struct Parts {
-  std::vector<Variable<T>> weights;
-  std::vector<Variable<T>> biases;
+  std::vector<Weight<T>> weights;
+  std::vector<Variable<Acc<T>>> biases;
 
   std::int64_t out() const {
     std::int64_t n = 0;
@@ -43,7 +43,7 @@ struct Parts {
 
 template <class Ctx, class T>
 void forward(Ctx& ctx, View<T, 2> y, View<T, 2> x, const Parts<T>& parts) {
-  if (const auto w = stacked(values(parts.weights))) {
+  if (const auto w = stacked(values<T>(parts.weights))) {
     gemm<T>(ctx, y, x, w, kForward);
   } else {
     std::int64_t first = 0;
@@ -61,7 +61,7 @@ void forward(Ctx& ctx, View<T, 2> y, View<T, 2> x, const Parts<T>& parts) {
 
 template <class Ctx, class T>
 void input_gradient(Ctx& ctx, const GradientTarget<T>& dx, View<T, 2> dy, const Parts<T>& parts) {
-  if (const auto w = stacked(values(parts.weights))) {
+  if (const auto w = stacked(values<T>(parts.weights))) {
     gemm<T>(ctx, dx.view, dy, w, {.accumulate = dx.accumulate});
     return;
   }
@@ -75,8 +75,8 @@ void input_gradient(Ctx& ctx, const GradientTarget<T>& dx, View<T, 2> dy, const 
 
 template <class Ctx, class T>
 void weight_gradients(Ctx& ctx, Tape<T>& tape, View<T, 2> dy, View<T, 2> x, const Parts<T>& parts) {
-  std::vector<GradientTarget<T>> targets;
-  std::vector<View<T, 2>> views;
+  std::vector<GradientTarget<Acc<T>>> targets;
+  std::vector<View<Acc<T>, 2>> views;
   bool alike = true;
   for (const auto& w : parts.weights) {
     targets.push_back(tape.claim(w));
@@ -102,16 +102,16 @@ Variable<T> linear_parts(Tape<T>& tape, Variable<T> x, Parts<T> parts) {
   for (const auto& w : parts.weights) GALREC_CHECK(w.cols() == x.cols(), "x has {} columns, w {}", x.cols(), w.cols());
   GALREC_CHECK(parts.biases.empty() || parts.biases.size() == parts.weights.size());
   // The output needs a gradient if any of them does.
-  Variable<T> learns = x;
-  for (const auto* list : {&parts.weights, &parts.biases}) {
-    for (const auto& v : *list) {
-      if (v.requires_gradient()) learns = v;
-    }
+  VariableSlot learns = x;
+  for (const auto& w : parts.weights) {
+    if (w.requires_gradient()) learns = w;
+  }
+  for (const auto& b : parts.biases) {
+    if (b.requires_gradient()) learns = b;
   }
   const auto y = tape.output(x.rows(), parts.out(), {x, learns});
   dispatch<T>(tape.device(),
            [&](auto& ctx) { forward<std::remove_reference_t<decltype(ctx)>, T>(ctx, y.value(), x.value(), parts); });
-  if (!y.requires_gradient()) return y;
   tape.record("linear", y, [&tape, x, y, parts = std::move(parts)] {
     dispatch<T>(tape.device(), [&](auto& ctx) {
       using Ctx = std::remove_reference_t<decltype(ctx)>;
@@ -133,34 +133,35 @@ Variable<T> linear_parts(Tape<T>& tape, Variable<T> x, Parts<T> parts) {
 }  // namespace
 
 template <class T>
-Variable<T> linear(Tape<T>& tape, Variable<T> x, Variable<T> w) {
+Variable<T> linear(Tape<T>& tape, Variable<T> x, Weight<T> w) {
   return linear_parts<T>(tape, x, {{w}, {}});
 }
 
 template <class T>
-Variable<T> linear(Tape<T>& tape, Variable<T> x, Variable<T> w, Variable<T> bias) {
+Variable<T> linear(Tape<T>& tape, Variable<T> x, Weight<T> w, Variable<Acc<T>> bias) {
   return linear_parts<T>(tape, x, {{w}, {bias}});
 }
 
 template <class T>
-Variable<T> linear_concat(Tape<T>& tape, Variable<T> x, std::initializer_list<Variable<T>> weights) {
+Variable<T> linear_concat(Tape<T>& tape, Variable<T> x, std::initializer_list<Weight<T>> weights) {
   return linear_parts<T>(tape, x, {weights, {}});
 }
 
 template <class T>
-Variable<T> linear_concat(Tape<T>& tape, Variable<T> x, std::initializer_list<Variable<T>> weights,
-                          std::initializer_list<Variable<T>> biases) {
+Variable<T> linear_concat(Tape<T>& tape, Variable<T> x, std::initializer_list<Weight<T>> weights,
+                          std::initializer_list<Variable<Acc<T>>> biases) {
   return linear_parts<T>(tape, x, {weights, biases});
 }
 
-#define INSTANTIATE(T)                                                                           \
-  template Variable<T> linear(Tape<T>&, Variable<T>, Variable<T>);                               \
-  template Variable<T> linear(Tape<T>&, Variable<T>, Variable<T>, Variable<T>);                  \
-  template Variable<T> linear_concat(Tape<T>&, Variable<T>, std::initializer_list<Variable<T>>); \
-  template Variable<T> linear_concat(Tape<T>&, Variable<T>, std::initializer_list<Variable<T>>,  \
-                                     std::initializer_list<Variable<T>>);
+#define INSTANTIATE(T)                                                                         \
+  template Variable<T> linear(Tape<T>&, Variable<T>, Weight<T>);                               \
+  template Variable<T> linear(Tape<T>&, Variable<T>, Weight<T>, Variable<Acc<T>>);             \
+  template Variable<T> linear_concat(Tape<T>&, Variable<T>, std::initializer_list<Weight<T>>); \
+  template Variable<T> linear_concat(Tape<T>&, Variable<T>, std::initializer_list<Weight<T>>,  \
+                                     std::initializer_list<Variable<Acc<T>>>);
 INSTANTIATE(float)
 INSTANTIATE(double)
+INSTANTIATE(bfloat16)
 #undef INSTANTIATE
 
 }  // namespace galrec::autograd

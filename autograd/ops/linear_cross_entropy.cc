@@ -9,13 +9,13 @@ namespace {
 
 /// The gradient rows of the range; the others are cleared if nobody wrote them before.
 template <class T>
-GradientTarget<T> claim_rows(Tape<T>& tape, const Variable<T>& w, std::int64_t first, std::int64_t count) {
+GradientTarget<Acc<T>> claim_rows(Tape<T>& tape, const Weight<T>& w, std::int64_t first, std::int64_t count) {
   auto dw = tape.claim(w);
   if (!dw) return dw;
   if (dw.accumulate == Accumulate::kOverwrite) {
     dispatch<T>(tape.device(), [&](auto& ctx) {
-      fill<T>(ctx, dw.view.slice_rows(0, first), 0);
-      fill<T>(ctx, dw.view.slice_rows(first + count, w.rows() - first - count), 0);
+      fill<Acc<T>>(ctx, dw.view.slice_rows(0, first), 0);
+      fill<Acc<T>>(ctx, dw.view.slice_rows(first + count, w.rows() - first - count), 0);
     });
   }
   return {dw.view.slice_rows(first, count), dw.accumulate};
@@ -24,17 +24,17 @@ GradientTarget<T> claim_rows(Tape<T>& tape, const Variable<T>& w, std::int64_t f
 }  // namespace
 
 template <class T>
-Variable<T> linear_cross_entropy(Tape<T>& tape, Variable<T> x, Variable<T> w, Variable<T> bias,
-                                 View<const std::int32_t, 1> targets, double scale, RowRange w_rows,
-                                 View<T, 1>* losses_out) {
+Variable<Acc<T>> linear_cross_entropy(Tape<T>& tape, Variable<T> x, Weight<T> w, Variable<Acc<T>> bias,
+                                      View<const std::int32_t, 1> targets, double scale, RowRange w_rows,
+                                      View<Acc<T>, 1>* losses_out) {
   const std::int64_t first = w_rows.first;
   const std::int64_t count = w_rows.count < 0 ? w.rows() - first : w_rows.count;
   GALREC_CHECK(first >= 0 && first + count <= w.rows(), "rows [{}, {}) of a head of {}", first, first + count,
                w.rows());
   GALREC_CHECK(!bias || count == w.rows(), "a bias needs the whole head");
-  const auto loss = tape.output(1, 1, {x, w, bias});
-  const auto losses = tape.arena().template vector<T>(x.rows());
-  const auto lse = tape.arena().template vector<T>(x.rows());
+  const auto loss = tape.template output<Acc<T>>(1, 1, {x, w, bias});
+  const auto losses = tape.arena().template vector<Acc<T>>(x.rows());
+  const auto lse = tape.arena().template vector<Acc<T>>(x.rows());
   dispatch<T>(tape.device(), [&](auto& ctx) {
     linear_cross_entropy_forward<T>(ctx, as_scalar(loss.value()), losses, lse, x.value(),
                                     w.value().slice_rows(first, count), as_vector(bias.value()), targets, scale);
@@ -55,11 +55,12 @@ Variable<T> linear_cross_entropy(Tape<T>& tape, Variable<T> x, Variable<T> w, Va
   return loss;
 }
 
-#define INSTANTIATE(T)                                                                       \
-  template Variable<T> linear_cross_entropy(Tape<T>&, Variable<T>, Variable<T>, Variable<T>, \
-                                            View<const std::int32_t, 1>, double, RowRange, View<T, 1>*);
+#define INSTANTIATE(T)                                                                               \
+  template Variable<Acc<T>> linear_cross_entropy(Tape<T>&, Variable<T>, Weight<T>, Variable<Acc<T>>, \
+                                                 View<const std::int32_t, 1>, double, RowRange, View<Acc<T>, 1>*);
 INSTANTIATE(float)
 INSTANTIATE(double)
+INSTANTIATE(bfloat16)
 #undef INSTANTIATE
 
 }  // namespace galrec::autograd

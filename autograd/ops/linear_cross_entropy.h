@@ -15,8 +15,8 @@ struct RowRange {
 /// count from w_rows.first and are copied; with a bias the range must be the whole head. `losses` (N), where given,
 /// receives a view of the losses per row.
 template <class T>
-Variable<T> linear_cross_entropy(Tape<T>& tape, Variable<T> x, Variable<T> w, Variable<T> bias,
-                                 View<const std::int32_t, 1> targets, double scale, RowRange w_rows = {},
-                                 View<T, 1>* losses = nullptr);
+Variable<Acc<T>> linear_cross_entropy(Tape<T>& tape, Variable<T> x, Weight<T> w, Variable<Acc<T>> bias,
+                                      View<const std::int32_t, 1> targets, double scale, RowRange w_rows = {},
+                                      View<Acc<T>, 1>* losses = nullptr);
 
 }  // namespace galrec::autograd

@@ -20,7 +20,7 @@ Variable<T> segment_mean(Tape<T>& tape, Variable<T> x, View<const std::int32_t, 
 template <class T>
 Variable<T> l2_normalize(Tape<T>& tape, Variable<T> x) {
   const auto y = tape.output(x.rows(), x.cols(), {x});
-  const auto norm = tape.arena().template vector<T>(x.rows());
+  const auto norm = tape.arena().template vector<Acc<T>>(x.rows());
   dispatch<T>(tape.device(), [&](auto& ctx) { l2_normalize_forward<T>(ctx, y.value(), norm, x.value()); });
   tape.record("l2_normalize", y, [&tape, x, y, norm] {
     const auto dx = tape.claim(x);
@@ -36,6 +36,7 @@ Variable<T> l2_normalize(Tape<T>& tape, Variable<T> x) {
   template Variable<T> l2_normalize(Tape<T>&, Variable<T>);
 INSTANTIATE(float)
 INSTANTIATE(double)
+INSTANTIATE(bfloat16)
 #undef INSTANTIATE
 
 }  // namespace galrec::autograd

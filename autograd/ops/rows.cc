@@ -4,31 +4,31 @@
 
 namespace galrec::autograd {
 
-template <class T>
-Variable<T> concat_rows(Tape<T>& tape, std::span<const Variable<T>> parts) {
+template <class T, class V>
+Variable<V> concat_rows(Tape<T>& tape, std::span<const Variable<V>> parts) {
   GALREC_CHECK(!parts.empty());
   std::int64_t rows = 0;
-  Variable<T> learns = parts[0];
+  Variable<V> learns = parts[0];
   for (const auto& p : parts) {
     GALREC_CHECK(p.cols() == parts[0].cols(), "{} columns below {}", p.cols(), parts[0].cols());
     rows += p.rows();
     if (p.requires_gradient()) learns = p;
   }
-  const auto y = tape.output(rows, parts[0].cols(), {learns});
-  const auto each = [&tape](std::span<const Variable<T>> list, auto&& f) {
+  const auto y = tape.template output<V>(rows, parts[0].cols(), {learns});
+  const auto each = [&tape](std::span<const Variable<V>> list, auto&& f) {
     std::int64_t first = 0;
     for (const auto& p : list) {
       if (p.rows() > 0) dispatch<T>(tape.device(), [&](auto& ctx) { f(ctx, p, first); });
       first += p.rows();
     }
   };
-  each(parts, [&](auto& ctx, const Variable<T>& p, std::int64_t first) {
-    add_scaled<T>(ctx, y.value().slice_rows(first, p.rows()), p.value(), 1, Accumulate::kOverwrite);
+  each(parts, [&](auto& ctx, const Variable<V>& p, std::int64_t first) {
+    add_scaled<V>(ctx, y.value().slice_rows(first, p.rows()), p.value(), 1, Accumulate::kOverwrite);
   });
-  tape.record("concat_rows", y, [&tape, y, each, parts = std::vector<Variable<T>>(parts.begin(), parts.end())] {
-    each(parts, [&](auto& ctx, const Variable<T>& p, std::int64_t first) {
+  tape.record("concat_rows", y, [&tape, y, each, parts = std::vector<Variable<V>>(parts.begin(), parts.end())] {
+    each(parts, [&](auto& ctx, const Variable<V>& p, std::int64_t first) {
       if (const auto d = tape.claim(p)) {
-        add_scaled<T>(ctx, d.view, tape.gradient(y).slice_rows(first, p.rows()), 1, d.accumulate);
+        add_scaled<V>(ctx, d.view, tape.gradient(y).slice_rows(first, p.rows()), 1, d.accumulate);
       }
     });
   });
@@ -60,5 +60,7 @@ Variable<T> slice_rows(Tape<T>& tape, Variable<T> x, std::int64_t first, std::in
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE
+template Variable<float> concat_rows(Tape<bfloat16>&, std::span<const Variable<float>>);
+template Variable<bfloat16> concat_rows(Tape<bfloat16>&, std::span<const Variable<bfloat16>>);
 
 }  // namespace galrec::autograd

@@ -9,15 +9,15 @@
 namespace galrec::autograd {
 
 /// The parts below each other; all have C columns. Parts of no rows are fine.
-template <class T>
-Variable<T> concat_rows(Tape<T>& tape, std::span<const Variable<T>> parts);
-template <class T>
-Variable<T> concat_rows(Tape<T>& tape, std::initializer_list<Variable<T>> parts) {
-  return concat_rows<T>(tape, std::span<const Variable<T>>(parts.begin(), parts.size()));
+template <class T, class V>
+Variable<V> concat_rows(Tape<T>& tape, std::span<const Variable<V>> parts);
+template <class T, class V>
+Variable<V> concat_rows(Tape<T>& tape, std::initializer_list<Variable<V>> parts) {
+  return concat_rows<T, V>(tape, std::span<const Variable<V>>(parts.begin(), parts.size()));
 }
-template <class T>
-Variable<T> concat_rows(Tape<T>& tape, const std::vector<Variable<T>>& parts) {
-  return concat_rows<T>(tape, std::span<const Variable<T>>(parts));
+template <class T, class V>
+Variable<V> concat_rows(Tape<T>& tape, const std::vector<Variable<V>>& parts) {
+  return concat_rows<T, V>(tape, std::span<const Variable<V>>(parts));
 }
 
 /// A copy of rows [first, first + count).

@@ -9,8 +9,9 @@
 namespace galrec::gal {
 
 /// Ranks every user's target of `phase` from its recommendation prompt, without dropout and always with the same
-/// neighbours. `tape` is reset.
-RankResult rank_targets(const Device& device, autograd::Tape<float>& tape, GalModel<float>& model, BatchBuilder& builder,
+/// neighbours, in Acc<T>. `tape` is reset.
+template <class T>
+RankResult rank_targets(const Device& device, autograd::Tape<T>& tape, GalModel<T>& model, BatchBuilder& builder,
                         const data::Split& split, data::Phase phase, const RankingOptions& options,
                         const RankingProgress& progress = {});
 

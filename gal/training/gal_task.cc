@@ -38,7 +38,8 @@ std::span<const float> flat(View<const float, 2> m) { return {m.data, static_cas
 
 }  // namespace
 
-GalTask::GalTask(const Device& device, const TrainerParts& parts)
+template <class T>
+GalTask<T>::GalTask(const Device& device, const TrainerParts<T>& parts)
     : device_(device),
       parts_(parts),
       hops_(parts.gal.loss.contrastive() ? HopSet::kAll : HopSet::kRecommendOnly),
@@ -49,24 +50,26 @@ GalTask::GalTask(const Device& device, const TrainerParts& parts)
       key_tape_(device),
       report_(device) {
   if (parts_.gal.loss.contrastive()) {
-    queues_ = std::make_unique<NegativeQueues<float>>(parts_.gal.queue.size, parts_.model.options().t5.d_model, memory_of(device));
+    queues_ = std::make_unique<NegativeQueues<T>>(parts_.gal.queue.size, parts_.model.options().t5.d_model, memory_of(device));
     if (parts_.gal.queue.start == QueueStart::kRandom) queues_->fill_random(parts_.seed);
   }
   if (parts_.gal.needs_momentum_keys()) {
-    momentum_ = std::make_unique<MomentumEncoder<float>>(parts_.model);
+    momentum_ = std::make_unique<MomentumEncoder<T>>(parts_.model);
     optimizer_.track_average(momentum_->parameters());
   }
   identity_ = make_identity();
 }
 
-void GalTask::begin_epoch(std::int64_t epoch) {
+template <class T>
+void GalTask<T>::begin_epoch(std::int64_t epoch) {
   samples_ = epoch_samples(parts_.split, parts_.builder.sampler(), parts_.gal.sampling, parts_.seed, static_cast<std::uint32_t>(epoch),
                            static_cast<std::int32_t>(parts_.train.micro_batch));
   GALREC_CHECK(static_cast<std::int64_t>(samples_.size()) == samples_per_epoch_, "{} samples, expected {}", samples_.size(),
                samples_per_epoch_);
 }
 
-Keys<float> GalTask::momentum_keys(autograd::Tape<float>& tape, std::uint32_t draw) {
+template <class T>
+Keys<T> GalTask<T>::momentum_keys(autograd::Tape<T>& tape, std::uint32_t draw) {
   if (!parts_.gal.queue.momentum_dropout) {
     tape.reset(autograd::Recording::kOff);
     return momentum_->encode(tape, batch_, layers::DropoutRates::none(), parts_.gal.loss.similarity);
@@ -75,17 +78,18 @@ Keys<float> GalTask::momentum_keys(autograd::Tape<float>& tape, std::uint32_t dr
   return momentum_->encode(tape, batch_, parts_.train.dropout, parts_.gal.loss.similarity);
 }
 
-void GalTask::micro_batch(const StepPlan& plan, std::int64_t first, std::int64_t count, bool statistics) {
+template <class T>
+void GalTask<T>::micro_batch(const StepPlan& plan, std::int64_t first, std::int64_t count, bool statistics) {
   const auto samples = std::span(samples_).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
   parts_.builder.build(batch_, samples, hops_, static_cast<std::uint32_t>(plan.epoch));
   const std::int64_t per_step = (parts_.train.batch + parts_.train.micro_batch - 1) / parts_.train.micro_batch;
   const auto draw = static_cast<std::uint32_t>(plan.step * per_step + (first - plan.first) / parts_.train.micro_batch);
 
-  Keys<float> keys;
+  Keys<T> keys;
   const bool keys_first = parts_.gal.loss.contrastive() && parts_.gal.loss.positive == Positive::kMomentum;
   if (keys_first) keys = momentum_keys(key_tape_, draw);
   tape_.reset(autograd::Recording::kOn, {.seed = parts_.seed ^ kDropoutSeed, .step = draw, .stream = 0});
-  const StepResult<float> result =
+  const StepResult<T> result =
       parts_.model.forward(tape_, batch_, queues_.get(), parts_.gal.loss, parts_.train.dropout, keys_first ? &keys : nullptr);
   // A mean over the micro-batch becomes this micro-batch's part of the mean over the optimiser's batch.
   tape_.backward(result.loss, static_cast<double>(count) / static_cast<double>(plan.count));
@@ -99,7 +103,8 @@ void GalTask::micro_batch(const StepPlan& plan, std::int64_t first, std::int64_t
 }
 
 // Looks at embeddings and queue on the host, in the few steps that ask for it: these do wait for the device.
-Figures GalTask::statistics_of(const StepResult<float>& result) const {
+template <class T>
+Figures GalTask<T>::statistics_of(const StepResult<T>& result) const {
   const auto embeddings = on_host(device_, result.embeddings);
   const HopStatistics s = hop_statistics(*embeddings, *queues_, batch_, parts_.builder.sampler());
   Figures figures;
@@ -115,7 +120,8 @@ Figures GalTask::statistics_of(const StepResult<float>& result) const {
   return figures;
 }
 
-Figures GalTask::figures_of(const StepFigures& pass) const {
+template <class T>
+Figures GalTask<T>::figures_of(const StepFigures& pass) const {
   Figures figures{{"loss", pass.loss}, {"L0", pass.l0}};
   if (queues_) {
     const auto add = [&](const char* prefix, const std::array<double, kTerms>& values) {
@@ -129,7 +135,8 @@ Figures GalTask::figures_of(const StepFigures& pass) const {
   return figures;
 }
 
-void GalTask::require_finite(const StepFigures& pass, const StepPlan& plan, std::int64_t first) const {
+template <class T>
+void GalTask<T>::require_finite(const StepFigures& pass, const StepPlan& plan, std::int64_t first) const {
   if (std::isfinite(pass.loss)) return;
   std::string terms;
   if (!std::isfinite(pass.l0)) terms += fmt::format(" L0 = {}", pass.l0);
@@ -142,7 +149,8 @@ void GalTask::require_finite(const StepFigures& pass, const StepPlan& plan, std:
                                    plan.step + 1, plan.epoch + 1, first, pass.loss, terms.empty() ? " their weighted sum is" : terms + " is"));
 }
 
-void GalTask::require_finite_losses(const StepPlan& plan) const {
+template <class T>
+void GalTask<T>::require_finite_losses(const StepPlan& plan) const {
   std::int64_t first = plan.first;
   for (const StepFigures& pass : report_.read()) {
     require_finite(pass, plan, first);
@@ -150,21 +158,23 @@ void GalTask::require_finite_losses(const StepPlan& plan) const {
   }
 }
 
-void GalTask::fail_gradient(const StepPlan& plan, double norm) const {
+template <class T>
+void GalTask<T>::fail_gradient(const StepPlan& plan, double norm) const {
   std::string names;
   int count = 0;
   const auto& store = parts_.model.parameters();
   for (int id = 0; id < store.size(); ++id) {
     const auto& span = store.span(id);
     const auto gradient = store.read_gradient(id);
-    const bool finite = std::all_of(gradient->data, gradient->data + span.size, [](float g) { return std::isfinite(g); });
+    const bool finite = std::all_of(gradient->data, gradient->data + span.size, [](Acc<T> g) { return std::isfinite(g); });
     if (!finite && ++count <= 5) names += fmt::format("{}{}", names.empty() ? "" : ", ", span.name);
   }
   throw NumericalError(fmt::format("step {} (epoch {}): the gradient's norm is {}; not finite in {} parameters: {}", plan.step + 1,
                                    plan.epoch + 1, norm, count, names));
 }
 
-Figures GalTask::step(const StepPlan& plan) {
+template <class T>
+Figures GalTask<T>::step(const StepPlan& plan) {
   auto& store = parts_.model.parameters();
   const bool statistics = queues_ && parts_.train.statistics_every > 0 && plan.step % parts_.train.statistics_every == 0;
   store.zero_gradients();
@@ -180,7 +190,7 @@ Figures GalTask::step(const StepPlan& plan) {
   const double max_norm = parts_.train.clip > 0 ? parts_.train.clip : std::numeric_limits<double>::max();
   try {
     optimizer_.step(device_, {.lr = lr, .max_norm = max_norm, .momentum = parts_.gal.queue.momentum});
-    synchronize<float>(device_);
+    synchronize<T>(device_);
   } catch (const NumericalError&) {
     require_finite_losses(plan);
     fail_gradient(plan, optimizer_.measured_norm());
@@ -199,12 +209,14 @@ Figures GalTask::step(const StepPlan& plan) {
   return means.means();
 }
 
-Validation GalTask::validate() {
+template <class T>
+Validation GalTask<T>::validate() {
   const RankResult result = rank_targets(device_, tape_, parts_.model, parts_.builder, parts_.split, data::Phase::kValid, parts_.ranking);
   return {.score = mean_metric(parts_.train.metric, result.ranks), .figures = result.to_json(parts_.ranking.ks)};
 }
 
-nlohmann::ordered_json GalTask::make_identity() const {
+template <class T>
+nlohmann::ordered_json GalTask<T>::make_identity() const {
   const auto& dataset = parts_.split.dataset();
   Fingerprint sequences, vectors;
   for (data::UserId u = 0; u < dataset.num_users(); ++u) {
@@ -223,14 +235,20 @@ nlohmann::ordered_json GalTask::make_identity() const {
           {"parameters", parts_.model.parameters().total()}};
 }
 
-TrainedTensors GalTask::tensors() const {
+template <class T>
+TrainedTensors<T> GalTask<T>::tensors() const {
   // A checkpoint reads what it saves and writes what it loads: one description of the tensors serves both.
   auto& self = const_cast<GalTask&>(*this);
   return {parts_.model, self.optimizer_, momentum_.get(), queues_.get()};
 }
 
-void GalTask::save(const std::filesystem::path& folder) const { save_tensors(folder, tensors()); }
+template <class T>
+void GalTask<T>::save(const std::filesystem::path& folder) const { save_tensors(folder, tensors()); }
 
-void GalTask::load(const std::filesystem::path& folder) { load_tensors(folder, tensors()); }
+template <class T>
+void GalTask<T>::load(const std::filesystem::path& folder) { load_tensors(folder, tensors()); }
+
+template class GalTask<float>;
+template class GalTask<bfloat16>;
 
 }  // namespace galrec::gal

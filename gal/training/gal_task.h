@@ -23,21 +23,23 @@
 
 namespace galrec::gal {
 
-/// What a run trains, on what, and how. The references must outlive the task.
+/// What a run trains, on what, and how. The references must outlive the task. T is the storage of activations.
+template <class T>
 struct TrainerParts {
   const data::Split& split;
   BatchBuilder& builder;
   const ExternalEmbeddings& external;
-  GalModel<float>& model;  ///< with its starting weights
+  GalModel<T>& model;  ///< with its starting weights
   GalOptions gal;
   TrainOptions train;
   RankingOptions ranking;
   std::uint64_t seed = 1;
 };
 
+template <class T>
 class GalTask : public TrainingTask {
  public:
-  GalTask(const Device& device, const TrainerParts& parts);
+  GalTask(const Device& device, const TrainerParts<T>& parts);
 
   std::int64_t samples_per_epoch() const override { return samples_per_epoch_; }
   void begin_epoch(std::int64_t epoch) override;
@@ -46,33 +48,38 @@ class GalTask : public TrainingTask {
   nlohmann::ordered_json identity() const override { return identity_; }
   void save(const std::filesystem::path& folder) const override;
   void load(const std::filesystem::path& folder) override;
+  /// The most memory that activations and their gradients have taken.
+  std::size_t step_bytes() { return tape_.arena().peak_bytes() + key_tape_.arena().peak_bytes(); }
 
  private:
   nlohmann::ordered_json make_identity() const;
   void micro_batch(const StepPlan& plan, std::int64_t first, std::int64_t count, bool statistics);
-  Figures statistics_of(const StepResult<float>& result) const;
+  Figures statistics_of(const StepResult<T>& result) const;
   Figures figures_of(const StepFigures& pass) const;
   void require_finite(const StepFigures& pass, const StepPlan& plan, std::int64_t first) const;
   void require_finite_losses(const StepPlan& plan) const;
   [[noreturn]] void fail_gradient(const StepPlan& plan, double norm) const;
-  Keys<float> momentum_keys(autograd::Tape<float>& tape, std::uint32_t draw);
-  TrainedTensors tensors() const;
+  Keys<T> momentum_keys(autograd::Tape<T>& tape, std::uint32_t draw);
+  TrainedTensors<T> tensors() const;
 
   Device device_;
-  TrainerParts parts_;
+  TrainerParts<T> parts_;
   HopSet hops_;
   std::int64_t samples_per_epoch_;
   LinearSchedule schedule_;
-  autograd::AdamW<float> optimizer_;
-  std::unique_ptr<MomentumEncoder<float>> momentum_;  // null where nothing needs its keys
-  std::unique_ptr<NegativeQueues<float>> queues_;     // null without graph-aware losses
-  autograd::Tape<float> tape_;
-  autograd::Tape<float> key_tape_;                    // only where keys must live beside the step's own tape
-  StepReport<float> report_;                          // of the micro-batches of the step in progress
+  autograd::AdamW<T> optimizer_;
+  std::unique_ptr<MomentumEncoder<T>> momentum_;  // null where nothing needs its keys
+  std::unique_ptr<NegativeQueues<T>> queues_;     // null without graph-aware losses
+  autograd::Tape<T> tape_;
+  autograd::Tape<T> key_tape_;                    // only where keys must live beside the step's own tape
+  StepReport<T> report_;                          // of the micro-batches of the step in progress
   Figures statistics_;                                // of its last micro-batch, where wanted
   HopBatch batch_;
   std::vector<TrainSample> samples_;                  // of the epoch, in order
   nlohmann::ordered_json identity_;
 };
+
+extern template class GalTask<float>;
+extern template class GalTask<bfloat16>;
 
 }  // namespace galrec::gal

@@ -7,13 +7,14 @@
 
 namespace galrec::gal {
 
-Trainer::Trainer(const Device& device, const TrainerParts& parts, data::RunFolder& run, spdlog::logger& log, data::ProgressStyle style)
+template <class T>
+Trainer<T>::Trainer(const Device& device, const TrainerParts<T>& parts, data::RunFolder& run, spdlog::logger& log, data::ProgressStyle style)
     : device_(device), parts_(parts), run_(run), log_(log), style_(style) {
   if (!parts.train.warm_start.empty() && !run.has_checkpoint("last")) {
     load_model(parts.train.warm_start, parts.model);
     log.info("starting from the parameters of {}", parts.train.warm_start);
   }
-  task_ = std::make_unique<GalTask>(device, parts);
+  task_ = std::make_unique<GalTask<T>>(device, parts);
   const LoopOptions options{.epochs = parts.train.epochs,
                             .batch = parts.train.batch,
                             .patience = parts.train.patience,
@@ -23,12 +24,13 @@ Trainer::Trainer(const Device& device, const TrainerParts& parts, data::RunFolde
   loop_ = std::make_unique<TrainingLoop>(*task_, run, options, log, style);
 }
 
-TrainResult Trainer::run(const LoopLimits& limits) {
+template <class T>
+TrainResult Trainer<T>::run(const LoopLimits& limits) {
   TrainResult result;
   result.loop = loop_->run(limits);
   const TrainingState& state = result.loop.state;
-  log_.info("{} steps, {:.1f} samples/s, peak memory {}", result.loop.steps, result.loop.samples_per_second,
-            data::format_bytes(data::peak_resident_bytes()));
+  log_.info("{} steps, {:.1f} samples/s, peak memory {}, activations and their gradients {}", result.loop.steps,
+            result.loop.samples_per_second, data::format_bytes(data::peak_resident_bytes()), data::format_bytes(task_->step_bytes()));
   if (result.loop.reason == StopReason::kFinished) {
     finish(result);
   } else {
@@ -37,14 +39,15 @@ TrainResult Trainer::run(const LoopLimits& limits) {
   return result;
 }
 
-void Trainer::finish(TrainResult& result) {
+template <class T>
+void Trainer<T>::finish(TrainResult& result) {
   const TrainingState& state = result.loop.state;
   load_model(data::find_checkpoint(run_.path(), "best"), parts_.model);
   log_.info("best epoch {} of {} ({} {:.4f} on validation)", state.best_epoch, state.epoch, parts_.train.metric.name(), state.best_score);
   for (const data::Phase phase : {data::Phase::kValid, data::Phase::kTest}) {
     const auto users = static_cast<std::int64_t>(parts_.split.users_with_target(phase).size());
     data::Progress progress(fmt::format("rank {}", phase_name(phase)), "users", users, {.style = style_});
-    autograd::Tape<float> tape(device_);
+    autograd::Tape<T> tape(device_);
     RankResult ranks = rank_targets(device_, tape, parts_.model, parts_.builder, parts_.split, phase, parts_.ranking,
                                     [&](std::int64_t done) { progress.update(done); });
     progress.finish();
@@ -56,16 +59,7 @@ void Trainer::finish(TrainResult& result) {
                result.valid, result.test, parts_.ranking.ks);
 }
 
-TrainerParts trainer_parts(const data::Config& config, const data::Split& split, BatchBuilder& builder,
-                           const ExternalEmbeddings& external, GalModel<float>& model, std::uint64_t seed) {
-  return {.split = split,
-          .builder = builder,
-          .external = external,
-          .model = model,
-          .gal = GalOptions::from_config(config),
-          .train = train_options(config),
-          .ranking = ranking_options(config),
-          .seed = seed};
-}
+template class Trainer<float>;
+template class Trainer<bfloat16>;
 
 }  // namespace galrec::gal

@@ -13,10 +13,11 @@ struct TrainResult {
   RankResult test;
 };
 
+template <class T>
 class Trainer {
  public:
   /// UsageError where there is nothing to train on. A warm start (train.warm_start) loads here, unless the run is resumed.
-  Trainer(const Device& device, const TrainerParts& parts, data::RunFolder& run, spdlog::logger& log, data::ProgressStyle style);
+  Trainer(const Device& device, const TrainerParts<T>& parts, data::RunFolder& run, spdlog::logger& log, data::ProgressStyle style);
 
   std::int64_t samples_per_epoch() const { return task_->samples_per_epoch(); }
   std::int64_t steps_per_epoch() const { return loop_->steps_per_epoch(); }
@@ -31,16 +32,29 @@ class Trainer {
   void finish(TrainResult& result);
 
   Device device_;
-  TrainerParts parts_;
+  TrainerParts<T> parts_;
   data::RunFolder& run_;
   spdlog::logger& log_;
   data::ProgressStyle style_;
-  std::unique_ptr<GalTask> task_;
+  std::unique_ptr<GalTask<T>> task_;
   std::unique_ptr<TrainingLoop> loop_;
 };
 
 /// The parts from a configuration: GalOptions, TrainOptions and RankingOptions of its keys.
-TrainerParts trainer_parts(const data::Config& config, const data::Split& split, BatchBuilder& builder,
-                           const ExternalEmbeddings& external, GalModel<float>& model, std::uint64_t seed);
+template <class T>
+TrainerParts<T> trainer_parts(const data::Config& config, const data::Split& split, BatchBuilder& builder,
+                              const ExternalEmbeddings& external, GalModel<T>& model, std::uint64_t seed) {
+  return {.split = split,
+          .builder = builder,
+          .external = external,
+          .model = model,
+          .gal = GalOptions::from_config(config),
+          .train = train_options(config),
+          .ranking = ranking_options(config),
+          .seed = seed};
+}
+
+extern template class Trainer<float>;
+extern template class Trainer<bfloat16>;
 
 }  // namespace galrec::gal

@@ -107,7 +107,7 @@ class Device {
 };
 
 /// Calls f with the concrete context, for an operation on elements of type T. The only place that knows which backends were
-/// built; double, the oracle's type, has no CUDA kernels.
+/// built; double, the oracle's type, has no CUDA kernels, bfloat16 has no others.
 template <class T, class F>
 decltype(auto) dispatch(const Device& device, F&& f) {
 #if defined(GALREC_WITH_CUDA)
@@ -115,8 +115,12 @@ decltype(auto) dispatch(const Device& device, F&& f) {
     if (device.kind() == DeviceKind::kCuda) return f(device.cuda());
   }
 #endif
-  GALREC_CHECK(device.kind() == DeviceKind::kCpu, "this precision runs on the CPU only");
-  return f(device.cpu());
+  if constexpr (std::is_same_v<T, bfloat16>) {
+    throw CheckError("bf16 storage runs on CUDA only");
+  } else {
+    GALREC_CHECK(device.kind() == DeviceKind::kCpu, "this precision runs on the CPU only");
+    return f(device.cpu());
+  }
 }
 
 /// A CUDA context; UsageError that says what is missing: the backend in this build, or a usable GPU on this machine.

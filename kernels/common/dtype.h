@@ -23,6 +23,7 @@ struct bfloat16 {
 #endif
   }
   GALREC_HOST_DEVICE explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+  GALREC_HOST_DEVICE explicit operator double() const { return static_cast<double>(static_cast<float>(*this)); }
 };
 
 /// The type of sums, statistics, losses, the residual stream and gradients of parameters beside storage of type T.

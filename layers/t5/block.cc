@@ -17,9 +17,9 @@ T5Attention<T>::T5Attention(ParameterStore<T>& store, const std::string& prefix,
 }
 
 template <class T>
-Variable<T> T5Attention<T>::self(Tape<T>& tape, Variable<T> x, View<const std::int32_t, 1> cu, Variable<T> table,
+Variable<T> T5Attention<T>::self(Tape<T>& tape, Variable<T> x, View<const std::int32_t, 1> cu, Variable<Acc<T>> table,
                                  const RelativeBuckets& buckets, AttentionMask mask, double dropout_rate) const {
-  const auto weight = [&](ParameterId id) { return tape.parameter(*store_, id); };
+  const auto weight = [&](ParameterId id) { return tape.weight(*store_, id); };
   const auto qkv = autograd::linear_concat(tape, x, {weight(q_), weight(k_), weight(v_)});
   const auto o = autograd::self_attention(tape, qkv, cu, table, buckets, heads_, 1.0, mask, dropout_rate);
   return autograd::linear(tape, o, weight(o_));
@@ -28,7 +28,7 @@ Variable<T> T5Attention<T>::self(Tape<T>& tape, Variable<T> x, View<const std::i
 template <class T>
 Variable<T> T5Attention<T>::cross(Tape<T>& tape, Variable<T> x, Variable<T> states, View<const std::int32_t, 1> cu_q,
                                   View<const std::int32_t, 1> cu_k, double dropout_rate) const {
-  const auto weight = [&](ParameterId id) { return tape.parameter(*store_, id); };
+  const auto weight = [&](ParameterId id) { return tape.weight(*store_, id); };
   const auto q = autograd::linear(tape, x, weight(q_));
   const auto kv = autograd::linear_concat(tape, states, {weight(k_), weight(v_)});
   const auto o = autograd::cross_attention(tape, q, kv, cu_q, cu_k, heads_, 1.0, dropout_rate);
@@ -49,7 +49,7 @@ T5FeedForward<T>::T5FeedForward(ParameterStore<T>& store, const std::string& pre
 
 template <class T>
 Variable<T> T5FeedForward<T>::forward(Tape<T>& tape, Variable<T> x, double dropout_rate) const {
-  const auto weight = [&](ParameterId id) { return tape.parameter(*store_, id); };
+  const auto weight = [&](ParameterId id) { return tape.weight(*store_, id); };
   Variable<T> hidden;
   if (kind_ == T5Config::FeedForward::kGatedGelu) {
     const auto both = autograd::linear_concat(tape, x, {weight(wi_0_), weight(wi_1_)});
@@ -62,7 +62,9 @@ Variable<T> T5FeedForward<T>::forward(Tape<T>& tape, Variable<T> x, double dropo
 
 template class T5Attention<float>;
 template class T5Attention<double>;
+template class T5Attention<bfloat16>;
 template class T5FeedForward<float>;
 template class T5FeedForward<double>;
+template class T5FeedForward<bfloat16>;
 
 }  // namespace galrec::layers

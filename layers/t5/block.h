@@ -22,7 +22,7 @@ class T5Attention {
   T5Attention(ParameterStore<T>& store, const std::string& prefix, const T5Config& config);
 
   /// x (N,d) packed by cu; `table` (buckets,H) is the stack's bias.
-  Variable<T> self(Tape<T>& tape, Variable<T> x, View<const std::int32_t, 1> cu, Variable<T> table,
+  Variable<T> self(Tape<T>& tape, Variable<T> x, View<const std::int32_t, 1> cu, Variable<Acc<T>> table,
                    const RelativeBuckets& buckets, AttentionMask mask, double dropout_rate) const;
   /// x (M,d) attends to states (N,d), without bias.
   Variable<T> cross(Tape<T>& tape, Variable<T> x, Variable<T> states, View<const std::int32_t, 1> cu_q,
@@ -49,7 +49,9 @@ class T5FeedForward {
 
 extern template class T5Attention<float>;
 extern template class T5Attention<double>;
+extern template class T5Attention<bfloat16>;
 extern template class T5FeedForward<float>;
 extern template class T5FeedForward<double>;
+extern template class T5FeedForward<bfloat16>;
 
 }  // namespace galrec::layers

@@ -141,7 +141,9 @@ void init_t5(autograd::ParameterStore<T>& store, const T5Config& config, std::ui
 
 template void load_t5<float>(autograd::ParameterStore<float>&, const T5Folder&);
 template void load_t5<double>(autograd::ParameterStore<double>&, const T5Folder&);
+template void load_t5<bfloat16>(autograd::ParameterStore<bfloat16>&, const T5Folder&);
 template void init_t5<float>(autograd::ParameterStore<float>&, const T5Config&, std::uint64_t);
 template void init_t5<double>(autograd::ParameterStore<double>&, const T5Config&, std::uint64_t);
+template void init_t5<bfloat16>(autograd::ParameterStore<bfloat16>&, const T5Config&, std::uint64_t);
 
 }  // namespace galrec::layers

@@ -29,7 +29,7 @@ T5Decoder<T>::T5Decoder(ParameterStore<T>& store, const T5Config& config)
 }
 
 template <class T>
-Variable<T> T5Decoder<T>::forward(Tape<T>& tape, Variable<T> embedded, View<const std::int32_t, 1> cu_q,
+Variable<T> T5Decoder<T>::forward(Tape<T>& tape, Variable<Acc<T>> embedded, View<const std::int32_t, 1> cu_q,
                                   Variable<T> encoder_states, View<const std::int32_t, 1> cu_k,
                                   const DropoutRates& rates) const {
   const auto weight = [&](ParameterId id) { return tape.parameter(*store_, id); };
@@ -53,5 +53,6 @@ Variable<T> T5Decoder<T>::forward(Tape<T>& tape, Variable<T> embedded, View<cons
 
 template class T5Decoder<float>;
 template class T5Decoder<double>;
+template class T5Decoder<bfloat16>;
 
 }  // namespace galrec::layers

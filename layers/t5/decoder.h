@@ -14,8 +14,9 @@ class T5Decoder {
   /// Registers decoder.* under their Hugging Face names. The store must outlive the decoder.
   T5Decoder(ParameterStore<T>& store, const T5Config& config);
 
-  /// embedded (M,d) packed by cu_q (B+1), encoder_states (N,d) packed by cu_k (B+1) -> final states (M,d).
-  Variable<T> forward(Tape<T>& tape, Variable<T> embedded, View<const std::int32_t, 1> cu_q, Variable<T> encoder_states,
+  /// embedded (M,d), the start of the residual stream, packed by cu_q (B+1), encoder_states (N,d) packed by cu_k (B+1) ->
+  /// final states (M,d).
+  Variable<T> forward(Tape<T>& tape, Variable<Acc<T>> embedded, View<const std::int32_t, 1> cu_q, Variable<T> encoder_states,
                       View<const std::int32_t, 1> cu_k, const DropoutRates& rates) const;
 
  private:
@@ -38,5 +39,6 @@ class T5Decoder {
 
 extern template class T5Decoder<float>;
 extern template class T5Decoder<double>;
+extern template class T5Decoder<bfloat16>;
 
 }  // namespace galrec::layers

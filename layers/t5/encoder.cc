@@ -27,7 +27,7 @@ T5Encoder<T>::T5Encoder(ParameterStore<T>& store, const T5Config& config)
 }
 
 template <class T>
-Variable<T> T5Encoder<T>::forward(Tape<T>& tape, Variable<T> embedded, View<const std::int32_t, 1> cu,
+Variable<T> T5Encoder<T>::forward(Tape<T>& tape, Variable<Acc<T>> embedded, View<const std::int32_t, 1> cu,
                                   const DropoutRates& rates) const {
   const auto weight = [&](ParameterId id) { return tape.parameter(*store_, id); };
   const RelativeBuckets buckets = buckets_.on(tape);
@@ -48,5 +48,6 @@ Variable<T> T5Encoder<T>::forward(Tape<T>& tape, Variable<T> embedded, View<cons
 
 template class T5Encoder<float>;
 template class T5Encoder<double>;
+template class T5Encoder<bfloat16>;
 
 }  // namespace galrec::layers

@@ -14,8 +14,8 @@ class T5Encoder {
   /// Registers encoder.* under their Hugging Face names. The store must outlive the encoder.
   T5Encoder(ParameterStore<T>& store, const T5Config& config);
 
-  /// embedded (N,d) packed by cu (B+1) -> final states (N,d) after final_layer_norm.
-  Variable<T> forward(Tape<T>& tape, Variable<T> embedded, View<const std::int32_t, 1> cu,
+  /// embedded (N,d), the start of the residual stream, packed by cu (B+1) -> final states (N,d) after final_layer_norm.
+  Variable<T> forward(Tape<T>& tape, Variable<Acc<T>> embedded, View<const std::int32_t, 1> cu,
                       const DropoutRates& rates) const;
 
  private:
@@ -36,5 +36,6 @@ class T5Encoder {
 
 extern template class T5Encoder<float>;
 extern template class T5Encoder<double>;
+extern template class T5Encoder<bfloat16>;
 
 }  // namespace galrec::layers

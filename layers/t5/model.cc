@@ -22,7 +22,7 @@ T5Model<T>::T5Model(ParameterStore<T>& store, const T5Config& config, T5Rows row
 }
 
 template <class T>
-Variable<T> T5Model<T>::embed(Tape<T>& tape, View<const std::int32_t, 1> ids) const {
+Variable<Acc<T>> T5Model<T>::embed(Tape<T>& tape, View<const std::int32_t, 1> ids) const {
   return autograd::embedding(tape, shared(tape), ids);
 }
 
@@ -33,5 +33,6 @@ double T5Model<T>::logit_scale() const {
 
 template class T5Model<float>;
 template class T5Model<double>;
+template class T5Model<bfloat16>;
 
 }  // namespace galrec::layers

@@ -30,9 +30,9 @@ class T5Model {
   ParameterId head_id() const { return head_; }
 
   /// Rows of shared.weight for ids (N) -> (N,d).
-  Variable<T> embed(Tape<T>& tape, View<const std::int32_t, 1> ids) const;
-  Variable<T> shared(Tape<T>& tape) const { return tape.parameter(*store_, shared_); }
-  Variable<T> head(Tape<T>& tape) const { return tape.parameter(*store_, head_); }
+  Variable<Acc<T>> embed(Tape<T>& tape, View<const std::int32_t, 1> ids) const;
+  Variable<Acc<T>> shared(Tape<T>& tape) const { return tape.parameter(*store_, shared_); }
+  autograd::Weight<T> head(Tape<T>& tape) const { return tape.weight(*store_, head_); }
   /// What decoder states are multiplied by before the head: d^-1/2 or 1.
   double logit_scale() const;
 
@@ -47,5 +47,6 @@ class T5Model {
 
 extern template class T5Model<float>;
 extern template class T5Model<double>;
+extern template class T5Model<bfloat16>;
 
 }  // namespace galrec::layers

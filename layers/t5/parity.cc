@@ -86,21 +86,25 @@ Batch::Batch(const data::SafetensorsFile& file, const T5Config& config) {
   if (labels.empty()) throw DataError(fmt::format("{}: labels: all are -100", file.name()));
 }
 
-template <class T>
-std::vector<double> to_double(const HostView<T, 2>& v) {
+template <class V>
+std::vector<double> to_double(const HostView<V, 2>& v) {
   std::vector<double> out;
-  for (std::int64_t r = 0; r < v->rows(); ++r) out.insert(out.end(), v->row(r), v->row(r) + v->cols());
+  out.reserve(static_cast<std::size_t>(v->size()));
+  for (std::int64_t r = 0; r < v->rows(); ++r) {
+    for (std::int64_t c = 0; c < v->cols(); ++c) out.push_back(static_cast<double>((*v)(r, c)));
+  }
   return out;
 }
 
 template <class T>
 class Model {
  public:
-  Model(const Device& device, const T5Folder& folder, const Batch& batch, ParityProbe probe)
-      : device_(device), batch_(batch), model_(store_, folder.config), tape_(device) {
+  Model(const Device& device, const T5Folder& folder, const Batch& batch, const ParityProbe& probe)
+      : device_(device), batch_(batch), probe_(probe), model_(store_, folder.config), tape_(device) {
     store_.allocate(autograd::Trainable::kYes, memory_of(device));
     load_t5(store_, folder);
-    perturb_parameters(store_, probe);
+    apply_probe(store_, probe);
+    apply_probe(tape_, probe);
   }
 
   /// States, logits and the loss (returned) with its gradients, dropout off.
@@ -117,6 +121,7 @@ class Model {
                                                      model_.logit_scale());
     tape_.backward(loss);
     store_.finish_gradients();
+    apply_probe(store_.gradients(), probe_);
     return autograd::scalar(tape_, loss);
   }
 
@@ -126,8 +131,8 @@ class Model {
     std::vector<double> out(batch_.where.size() * static_cast<std::size_t>(d), 0.0);
     for (std::size_t i = 0; i < batch_.where.size(); ++i) {
       if (batch_.where[i] < 0) continue;
-      const T* row = states->row(batch_.where[i]);
-      std::copy(row, row + d, out.begin() + static_cast<std::ptrdiff_t>(i) * d);
+      for (std::int64_t c = 0; c < d; ++c)
+        out[i * static_cast<std::size_t>(d) + static_cast<std::size_t>(c)] = static_cast<double>((*states)(batch_.where[i], c));
     }
     return out;
   }
@@ -137,11 +142,18 @@ class Model {
     return to_double(on_host(device_, autograd::scale(tape_, product, model_.logit_scale()).value()));
   }
 
+  void update(autograd::AdamW<T>& optimizer) {
+    const double norm = optimizer.gradient_norm(device_);
+    optimizer.step(device_, kLearningRate, autograd::clip_scale(norm, kClip));
+    apply_probe(store_.values(), probe_);
+  }
+
   autograd::ParameterStore<T>& store() { return store_; }
 
  private:
   Device device_;
   const Batch& batch_;
+  ParityProbe probe_;
   autograd::ParameterStore<T> store_;
   T5Model<T> model_;
   autograd::Tape<T> tape_;
@@ -150,7 +162,7 @@ class Model {
 
 /// All that a recording can hold, with `steps` optimiser steps at the end.
 template <class T>
-ParityRun run(const Device& device, const T5Folder& folder, const Batch& batch, std::int64_t steps, ParityProbe probe) {
+ParityRun run(const Device& device, const T5Folder& folder, const Batch& batch, std::int64_t steps, const ParityProbe& probe) {
   Model<T> model(device, folder, batch, probe);
   auto& store = model.store();
   ParityRun out;
@@ -166,8 +178,7 @@ ParityRun run(const Device& device, const T5Folder& folder, const Batch& batch, 
   auto& losses = out.values["adamw.loss"];
   for (std::int64_t s = 0; s < steps; ++s) {
     losses.push_back(model.step());
-    const double norm = optimizer.gradient_norm(device);
-    optimizer.step(device, kLearningRate, autograd::clip_scale(norm, kClip));
+    model.update(optimizer);
   }
   for (autograd::ParameterId id = 0; id < store.size(); ++id) {
     out.values["adamw." + store.span(id).name] = to_double(store.read(id));
@@ -183,10 +194,9 @@ ParityReport run_t5_parity(const Device& device, const std::filesystem::path& fo
   const auto recorded = data::SafetensorsFile::open(folder / "expected.safetensors");
   const std::int64_t steps = recorded.contains("adamw.loss") ? recorded.info("adamw.loss").elements() : 0;
   CpuContext oracle;
-  const auto exact = [&](ParityProbe probe) { return run<double>(oracle, t5, batch, steps, probe); };
-  require_device(device, precision);
-  const ParityRun ours = precision == ParityPrecision::kDouble ? exact(0) : run<float>(device, t5, batch, steps, 0);
+  const auto ours = run_in(precision, device, [&]<class T>() { return run<T>(device, t5, batch, steps, {}); });
   const ParityUpdate updates[] = {{.prefix = "adamw.", .allowance = {.lr = kLearningRate, .steps = steps}}};
+  const auto exact = [&](const ParityProbe& probe) { return run<double>(oracle, t5, batch, steps, probe); };
   return judge_parity(recorded, ours, exact, precision, updates);
 }
 

@@ -11,12 +11,12 @@ namespace galrec::layers {
 /// are one pass over memory.
 template <class T>
 struct ResidualStream {
-  autograd::Variable<T> sum;
+  autograd::Variable<Acc<T>> sum;
   autograd::Variable<T> branch;
 
   /// Adds the pending branch, and normalises.
-  autograd::Variable<T> norm(autograd::Tape<T>& tape, autograd::Variable<T> weight, double eps, double dropout_rate) {
-    if (!branch) return autograd::rms_norm(tape, sum, weight, eps);
+  autograd::Variable<T> norm(autograd::Tape<T>& tape, autograd::Variable<Acc<T>> weight, double eps, double dropout_rate) {
+    if (!branch) return autograd::rms_norm<T>(tape, sum, weight, eps);
     const auto r =
         autograd::rms_norm_residual(tape, branch, sum, weight, eps, dropout_rate, autograd::NormInput::kReuse);
     sum = r.sum;
@@ -32,7 +32,7 @@ class BlockMemory {
  public:
   BlockMemory(autograd::Tape<T>& tape, std::int64_t rows, std::int64_t cols) : tape_(tape) {
     if (tape.recording()) return;
-    sum_ = tape.arena().template matrix<T>(rows, cols);
+    sum_ = tape.arena().template matrix<Acc<T>>(rows, cols);
     branch_ = tape.arena().template matrix<T>(rows, cols);
   }
 
@@ -45,7 +45,7 @@ class BlockMemory {
     ScratchScope scope(tape_.arena());
     block();
     dispatch<T>(tape_.device(), [&](auto& ctx) {
-      add_scaled<T>(ctx, sum_, stream.sum.value(), 1, Accumulate::kOverwrite);
+      add_scaled<Acc<T>>(ctx, sum_, stream.sum.value(), 1, Accumulate::kOverwrite);
       add_scaled<T>(ctx, branch_, stream.branch.value(), 1, Accumulate::kOverwrite);
     });
     stream = {tape_.constant(sum_), tape_.constant(branch_)};
@@ -53,7 +53,8 @@ class BlockMemory {
 
  private:
   autograd::Tape<T>& tape_;
-  View<T, 2> sum_, branch_;
+  View<Acc<T>, 2> sum_;
+  View<T, 2> branch_;
 };
 
 }  // namespace galrec::layers

@@ -58,6 +58,14 @@ TEST_P(GalParityOn, DoubleNeedsTheCpu) {
     test::expect_error<UsageError>([&] { run_gal_parity(device, committed(), ParityPrecision::kDouble); }, {"double", "cpu"});
 }
 
+TEST_P(GalParityOn, InBf16TheStepIsWithinTwiceTheNaiveError) {
+  GALREC_REQUIRE_DEVICE(GetParam(), device);
+  if (device.kind() == DeviceKind::kCpu) device_owner->host.set_gemm_precision(GemmPrecision::kBf16);
+  const auto report = run_gal_parity(device, committed(), ParityPrecision::kBf16);
+  EXPECT_TRUE(report.ok()) << report.to_text();
+  EXPECT_EQ(report.lines().size(), data::CheckpointReader(committed() / "expected.safetensors").tensors().size());
+}
+
 INSTANTIATE_TEST_SUITE_P(Devices, GalParityOn, testing::ValuesIn(test::built_devices()),
                          [](const auto& info) { return test::device_name(info.param); });
 
@@ -141,6 +149,29 @@ TEST(GalParity, SeesAChangedInput) {
     Changed c;
     c.nudge("model.safetensors", "momentum.g_user.weight", 5, 0.1f);
     EXPECT_FALSE(run_gal_parity(cpu(), c.folder.path(), ParityPrecision::kDouble).ok());
+  }
+}
+
+// What bf16 may be off by is no excuse for another computation.
+TEST(GalParity, Bf16SeesAChangedInput) {
+  GALREC_REQUIRE_DEVICE(test::built_devices().back(), device);
+  const auto expect_beyond = [&](const Changed& c, const char* what) {
+    EXPECT_FALSE(run_gal_parity(device, c.folder.path(), ParityPrecision::kBf16).ok()) << what;
+  };
+  {
+    Changed c;
+    c.replace("\"tau\": 0.1", "\"tau\": 0.15");
+    expect_beyond(c, "tau");
+  }
+  {
+    Changed c;
+    c.nudge("model.safetensors", "momentum.g_user.weight", 5, 0.5f);
+    expect_beyond(c, "a momentum weight");
+  }
+  for (const char* name : {"queue.u0", "grad.lm_head.weight", "updated.lm_head.weight"}) {
+    Changed c;
+    c.nudge("expected.safetensors", name, 0, 1.0f);
+    expect_beyond(c, name);
   }
 }
 

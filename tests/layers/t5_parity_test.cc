@@ -33,6 +33,28 @@ TEST_P(T5ParityOn, TheFixturesAreWithinTheCpusTolerance) {
   }
 }
 
+TEST_P(T5ParityOn, InBf16TheFixturesAreWithinTwiceTheNaiveError) {
+  GALREC_REQUIRE_DEVICE(GetParam(), device);
+  if (device.kind() == DeviceKind::kCpu) device_owner->host.set_gemm_precision(GemmPrecision::kBf16);
+  const auto recorded = data::SafetensorsFile::open(test::golden("t5v1_tiny") / "expected.safetensors");
+  const auto report = run_t5_parity(device, test::golden("t5v1_tiny"), ParityPrecision::kBf16);
+  EXPECT_TRUE(report.ok()) << report.to_text();
+  EXPECT_EQ(report.lines().size(), recorded.tensors().size());
+  // It was computed in bf16 indeed.
+  if (device.kind() == DeviceKind::kCuda) {
+    for (const auto& line : report.lines()) {
+      if (line.name == "logits") EXPECT_GT(line.max_error, 1e-4);
+    }
+  }
+}
+
+// The larger one, with the gated feed-forward: on the device alone, whose storage is bf16.
+TEST(T5ParityBf16, TheGatedModelIsWithinTwiceTheNaiveError) {
+  GALREC_REQUIRE_DEVICE(DeviceKind::kCuda, device);
+  const auto report = run_t5_parity(device, test::golden("flan_tiny"), ParityPrecision::kBf16);
+  EXPECT_TRUE(report.ok()) << report.to_text();
+}
+
 INSTANTIATE_TEST_SUITE_P(Devices, T5ParityOn, testing::ValuesIn(test::built_devices()),
                          [](const auto& info) { return test::device_name(info.param); });
 

@@ -33,9 +33,9 @@ const char* environment(const char* name) {
 }
 
 // A task that dies within its n-th checkpoint, all tensors written, the state not yet.
-class DyingTask : public GalTask {
+class DyingTask : public GalTask<float> {
  public:
-  DyingTask(CpuContext& ctx, const TrainerParts& parts, int at) : GalTask(ctx, parts), at_(at) {}
+  DyingTask(CpuContext& ctx, const TrainerParts<float>& parts, int at) : GalTask(ctx, parts), at_(at) {}
   void save(const fs::path& folder) const override {
     GalTask::save(folder);
     if (++saves_ == at_) raise(SIGKILL);

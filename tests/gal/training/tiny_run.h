@@ -47,15 +47,16 @@ inline data::RunInfo run_info() {
   return info;
 }
 
-/// The inputs of a run: data, vocabulary, vectors, a model with its starting weights.
-class TinyRun {
+/// The inputs of a run: data, vocabulary, vectors, a model of storage T with its starting weights.
+template <class T>
+class TinyRunOf {
  public:
-  TinyRun(const data::Config& config, const fs::path& vocabulary, int threads, std::int32_t users = 25, std::int32_t items = 30,
-          std::int64_t width = 16)
-      : TinyRun(config, vocabulary, std::make_unique<CpuContext>(threads), nullptr, users, items, width) {}
+  TinyRunOf(const data::Config& config, const fs::path& vocabulary, int threads, std::int32_t users = 25, std::int32_t items = 30,
+            std::int64_t width = 16)
+      : TinyRunOf(config, vocabulary, std::make_unique<CpuContext>(threads), nullptr, users, items, width) {}
   /// On a CUDA device, where `cuda` is not null.
-  TinyRun(const data::Config& config, const fs::path& vocabulary, std::unique_ptr<CpuContext> host, CudaContext* cuda,
-          std::int32_t users = 25, std::int32_t items = 30, std::int64_t width = 16)
+  TinyRunOf(const data::Config& config, const fs::path& vocabulary, std::unique_ptr<CpuContext> host, CudaContext* cuda,
+            std::int32_t users = 25, std::int32_t items = 30, std::int64_t width = 16)
       : host_(std::move(host)),
         ctx(*host_),
         device(cuda == nullptr ? Device(ctx) : Device(*cuda, ctx)),
@@ -72,19 +73,19 @@ class TinyRun {
     t5.num_heads = 2;
     t5.d_ff = 2 * width;
     t5.num_layers = t5.num_decoder_layers = 1;
-    model = std::make_unique<GalModel<float>>(ModelOptions{.t5 = t5,
-                                                           .text_rows = tokenizer.vocab_size(),
-                                                           .users = dataset.num_users(),
-                                                           .items = dataset.num_items(),
-                                                           .user_dim = external.user_dim(),
-                                                           .item_dim = external.item_dim(),
-                                                           .mapping = GalOptions::from_config(config).mapping},
-                                              memory_of(device));
+    model = std::make_unique<GalModel<T>>(ModelOptions{.t5 = t5,
+                                                       .text_rows = tokenizer.vocab_size(),
+                                                       .users = dataset.num_users(),
+                                                       .items = dataset.num_items(),
+                                                       .user_dim = external.user_dim(),
+                                                       .item_dim = external.item_dim(),
+                                                       .mapping = GalOptions::from_config(config).mapping},
+                                          memory_of(device));
     model->set_external(external.user(), external.item());
     model->initialize(device, kSeed);
   }
 
-  TrainerParts parts() { return trainer_parts(config, split, builder, external, *model, kSeed); }
+  TrainerParts<T> parts() { return trainer_parts(config, split, builder, external, *model, kSeed); }
 
   /// Trains in `folder`, from its last checkpoint if it has one.
   TrainResult train(const fs::path& folder, const LoopLimits& limits = {}) {
@@ -106,7 +107,7 @@ class TinyRun {
   data::Tokenizer tokenizer;
   ExternalEmbeddings external;
   BatchBuilder builder;
-  std::unique_ptr<GalModel<float>> model;
+  std::unique_ptr<GalModel<T>> model;
 
  private:
   static data::Tokenizer open_vocabulary(const data::Dataset& dataset, const fs::path& path) {
@@ -114,6 +115,8 @@ class TinyRun {
     return data::Tokenizer::load(path);
   }
 };
+
+using TinyRun = TinyRunOf<float>;
 
 /// All bytes that a run leaves, by file name, without what a clock decides.
 inline std::map<std::string, std::string> run_contents(const fs::path& folder) {
