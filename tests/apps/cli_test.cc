@@ -133,7 +133,10 @@ TEST_F(Cli, TheCudaDeviceWorksOrSaysWhatIsMissing) {
       {"evaluate", path("lightgcn"), "--phase", "test", "--resamples", "10"},
       {"recommend", path("lightgcn"), "--user", "7", "--top-k", "3"},
       {"pretrain", "lightgcn", "--data", path("data"), "--out", path("lightgcn_cuda"), "pretrain.epochs=1", "lightgcn.dim=16"},
-      {"parity", test::golden("t5v1_tiny").string(), "--brief"}};
+      {"parity", test::golden("t5v1_tiny").string(), "--brief"},
+      {"parity", test::golden("t5v1_tiny").string(), "--brief", "--precision", "bf16"},
+      {"train", "--data", path("data"), "--external", path("lightgcn"), "--out", path("gal_bf16"), "--precision", "bf16", "--max-steps", "1",
+       "train.batch=4", "train.micro_batch=2", "queue.size=8"}};
   for (auto command : commands) {
     command.insert(command.end(), {"--device", "cuda"});
     const auto outcome = call(command);
