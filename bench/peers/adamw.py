@@ -1,7 +1,7 @@
 """Goal G9: clip_grad_norm_, AdamW, the moving average and both bf16 copies, over tensors of a transformer's sizes.
 
-Variants: AdamW(fused=True) and AdamW(foreach=True), each with _foreach_lerp_ and _foreach_copy_. States are new in every set of operands,
-so validation sees step 1 with zero moments.
+Variants: AdamW(fused=True) and AdamW(foreach=True), each with _foreach_lerp_ and _foreach_copy_. States are new in every set of
+operands, so validation sees step 1 with zero moments.
 """
 import torch
 
@@ -31,8 +31,8 @@ def main():
             o["shadow"], o["ema_shadow"] = ([torch.empty_like(p, dtype=torch.bfloat16) for p in o["p"]] for _ in range(2))
             for p in o["p"]:
                 p.grad = peer.uniform(p.numel(), **f)
-            o["optimizer"] = torch.optim.AdamW([{"params": o["p"][0::2], "weight_decay": DECAY}, {"params": o["p"][1::2], "weight_decay": 0.0}],
-                                               lr=LR, betas=BETAS, eps=EPS, **options)
+            groups = [{"params": o["p"][0::2], "weight_decay": DECAY}, {"params": o["p"][1::2], "weight_decay": 0.0}]
+            o["optimizer"] = torch.optim.AdamW(groups, lr=LR, betas=BETAS, eps=EPS, **options)
             return o
         return make
 
@@ -50,8 +50,9 @@ def main():
         return [torch.cat([p.detach() for p in o["p"]]), torch.cat(o["ema"])]
 
     def reference(o):
-        p, g, ema = (torch.cat([t.detach().reshape(-1) for t in part]).double() for part in (o["p"], [q.grad for q in o["p"]], o["ema"]))
-        decay = torch.cat([torch.full((n,), DECAY if i % 2 == 0 else 0.0, device=peer.device, dtype=torch.float64) for i, n in enumerate(sizes(total))])
+        flat = lambda tensors: torch.cat([t.detach().reshape(-1) for t in tensors]).double()
+        p, g, ema = flat(o["p"]), flat([q.grad for q in o["p"]]), flat(o["ema"])
+        decay = flat([torch.full((n,), DECAY if i % 2 == 0 else 0.0, device=peer.device) for i, n in enumerate(sizes(total))])
         g = g * torch.clamp(1 / (g.norm() + 1e-6), max=1.0)
         p = p * (1 - LR * decay) - LR * g / (g.abs() + EPS)  # step 1: m / (1 - b1) = g, sqrt(v / (1 - b2)) = |g|
         return [p, MOMENTUM * ema + (1 - MOMENTUM) * p]

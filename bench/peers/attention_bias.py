@@ -1,8 +1,8 @@
 """Goals G1 and G3: attention with T5's relative bias, forward and backward including the gradient of the bias table.
 
-Variants: FlexAttention with a look-up in the table, or with a bias of every (head, query, key) read; SDPA with the memory-efficient and
-the cuDNN kernel and a bias that needs a gradient; the eager products of Hugging Face T5. Masks are bf16 like the queries, and every
-gradient is compared with fp64 first: PyTorch has returned NaN here, and has misread fp32 masks.
+Variants: FlexAttention with a look-up in the table, or with a bias of every (head, query, key) read; SDPA with the
+memory-efficient and the cuDNN kernel and a bias that needs a gradient; the eager products of Hugging Face T5. Masks are bf16 like
+the queries, and every gradient is compared with fp64 first: PyTorch has returned NaN here, and has misread fp32 masks.
 """
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,7 @@
 """Goal G2: the attention of attention_bias.py over packed sequences of 33 to 512 tokens, as a GAL batch has them.
 
-Variants: FlexAttention over one row of tokens with a document mask (the mask is made beforehand and not timed), and padded SDPA with a
-bias that also masks the padding.
+Variants: FlexAttention over one row of tokens with a document mask (the mask is made beforehand and not timed), and padded SDPA
+with a bias that also masks the padding.
 """
 import torch
 import torch.nn.functional as F
@@ -72,8 +72,9 @@ def main():
 
     def make():
         qkv = [peer.uniform(1, heads, total, D, grad=True) for _ in range(3)]
-        return dict(zip("qkv", qkv), table=peer.uniform(32, heads, dtype=torch.float32, grad=True), dout=peer.uniform(1, heads, total, D),
-                    index=bucket_index(peer.device), lengths=lengths, mask=mask, gather=gather, real=real, padding=padding)
+        table = peer.uniform(32, heads, dtype=torch.float32, grad=True)
+        return dict(zip("qkv", qkv), table=table, dout=peer.uniform(1, heads, total, D), index=bucket_index(peer.device),
+                    lengths=lengths, mask=mask, gather=gather, real=real, padding=padding)
 
     variants = {"flex_document_mask()": lambda: flex(peer), "sdpa_efficient_padded": padded(SDPBackend.EFFICIENT_ATTENTION),
                 "sdpa_math_padded": padded(SDPBackend.MATH)}

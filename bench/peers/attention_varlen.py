@@ -1,4 +1,5 @@
-"""Goal G4: what the bias costs. Attention WITHOUT bias by torch.nn.attention.varlen.varlen_attn, against ours with bias and its gradient.
+"""Goal G4: what the bias costs. Attention WITHOUT bias by torch.nn.attention.varlen.varlen_attn, against ours with bias and its
+gradient.
 
 Variants: varlen_attn over packed rows, and the flash kernel of SDPA over (B, H, S, D) where varlen_attn is not offered.
 """
@@ -14,7 +15,8 @@ def reference(o):
     """fp64, a few sequences at a time; rows are (tokens, H, D)."""
     outs, n = [[], [], [], []], o["length"]
     for at in range(0, o["q"].shape[0], 4 * n):
-        q, k, v, d = (o[name][at:at + 4 * n].double().detach().unflatten(0, (-1, n)).transpose(1, 2) for name in ("q", "k", "v", "dout"))
+        rows = lambda name: o[name][at:at + 4 * n].double().detach().unflatten(0, (-1, n)).transpose(1, 2)
+        q, k, v, d = (rows(name) for name in ("q", "k", "v", "dout"))
         leaves = [x.requires_grad_() for x in (q, k, v)]
         with torch.enable_grad():
             y = (q @ k.transpose(-1, -2) * SCALE).softmax(-1) @ v

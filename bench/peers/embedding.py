@@ -1,6 +1,7 @@
 """Goal G10: the gradient of F.embedding into a dense fp32 table, from bf16 rows; half of the positions repeat 40 words.
 
-Variants: eager (whose sums depend on the order of atomics or on a sort, by size), the same under use_deterministic_algorithms, compiled.
+Variants: eager (whose sums depend on the order of atomics or on a sort, by size), the same under use_deterministic_algorithms,
+compiled.
 """
 import torch
 import torch.nn.functional as F

@@ -1,10 +1,11 @@
-"""The same GAL step on Hugging Face T5: `hf_gal_step.py FILE [--threads 2] [--steps 5] [--only fp32-eager,...]`.
+"""Goal G14: the same GAL step on Hugging Face T5: `hf_gal_step.py FILE [--device cuda] [--threads 2] [--steps 5] [--only fp32-eager,...]`.
 
 FILE comes from `galrec bench step --dump-batch FILE`: the packed prompts, the weights, the external vectors, the queues
 and the losses that GALRec computed from them without dropout. The script first validates (dropout off, fp32: the seven
 losses must agree to 1e-3), then times whole steps with dropout on: six padded encoder passes, one decoder pass,
 cross-entropy over all columns, six InfoNCE terms, backward, the momentum encoder's four passes, gradient clipping, AdamW
-and the momentum update. Variants: fp32 and bf16 autocast, eager and sdpa attention. Needs torch, transformers, safetensors.
+and the momentum update. Variants: fp32 and bf16 autocast, eager and sdpa attention, `-compile` for compiled encoders (`bf16-sdpa-compile`).
+Needs torch, transformers, safetensors.
 """
 import argparse
 import contextlib
@@ -26,7 +27,7 @@ class Step(torch.nn.Module):
 
     def __init__(self, path, attention):
         super().__init__()
-        with safe_open(path, "pt") as f:
+        with safe_open(path, "pt", device=str(torch.get_default_device())) as f:
             meta = f.metadata()
             t = {k: f.get_tensor(k) for k in f.keys()}
         self.info = json.loads(meta["step"])
@@ -132,18 +133,23 @@ class Step(torch.nn.Module):
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("file")
+    p.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--steps", type=int, default=5)
     p.add_argument("--only", default="fp32-sdpa,fp32-eager,bf16-sdpa,bf16-eager")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
+    torch.set_default_device(a.device)
+    done = torch.cuda.synchronize if a.device == "cuda" else lambda: None
     for variant in a.only.split(","):
-        precision, attention = variant.split("-")
+        precision, attention, *further = variant.split("-")
         try:
             s = Step(a.file, attention)
         except (ValueError, ImportError) as e:
             print(f"{variant:10s} not offered by this transformers: {str(e).splitlines()[0][:90]}")
             continue
+        if further == ["compile"]:
+            s.t5.encoder, s.m5.encoder = (torch.compile(m.encoder, dynamic=True) for m in (s.t5, s.m5))
         s.eval()
         with torch.no_grad():
             L = s.losses()
@@ -151,13 +157,15 @@ def main():
             got = L[k].item()
             assert abs(got - want) <= 1e-3 * max(1, abs(want)), f"{variant}: {k} is {got}, GALRec computed {want}"
         s.train()
-        autocast = (lambda: torch.autocast("cpu", torch.bfloat16)) if precision == "bf16" else contextlib.nullcontext
-        optimizer = torch.optim.AdamW(s.parameters_trained(), lr=1e-4, weight_decay=1e-3)
+        autocast = (lambda: torch.autocast(a.device, torch.bfloat16)) if precision == "bf16" else contextlib.nullcontext
+        optimizer = torch.optim.AdamW(s.parameters_trained(), lr=1e-4, weight_decay=1e-3, fused=a.device == "cuda" or None)
         s.step(optimizer, autocast)
+        done()
         times = []
         for _ in range(a.steps):
             start = time.perf_counter()
             s.step(optimizer, autocast)
+            done()
             times.append(time.perf_counter() - start)
         t = statistics.median(times)
         print(f"{variant:10s} validated; {s.B} samples, median of {a.steps}: {t * 1e3:8.1f} ms a step, {s.B / t:6.2f} samples/s", flush=True)

@@ -1,4 +1,6 @@
-"""Goal G8: three MoCo losses (einsum, cat, cross-entropy) against a queue, rows of an anchor's own id masked; forward and backward."""
+"""Goal G8: three MoCo losses (einsum, cat, cross-entropy) against a queue, rows of an anchor's own id masked; forward and
+backward.
+"""
 import torch
 import torch.nn.functional as F
 
@@ -27,10 +29,12 @@ def main():
 
         def make():
             ids = lambda count: torch.randint(22363, (LOSSES, count), device=peer.device)
-            return dict(a=rows(n, True), p=rows(n, True), q=rows(q), queue_ids=ids(q), own_ids=ids(n), one=torch.ones((), device=peer.device))
+            one = torch.ones((), device=peer.device)
+            return dict(a=rows(n, True), p=rows(n, True), q=rows(q), queue_ids=ids(q), own_ids=ids(n), one=one)
 
         def both(run):
-            return lambda o: gradients(run(o["a"], o["p"], o["q"], o["queue_ids"], o["own_ids"]), [o["a"], o["p"]], [o["one"]] * LOSSES)
+            names = ("a", "p", "q", "queue_ids", "own_ids")
+            return lambda o: gradients(run(*(o[name] for name in names)), [o["a"], o["p"]], [o["one"]] * LOSSES)
 
         def reference(o):
             a, p = (o[k].detach().double().requires_grad_() for k in "ap")

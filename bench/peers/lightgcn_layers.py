@@ -1,4 +1,5 @@
-"""Goal G13: LightGCN's three layers, forward and backward, by torch.sparse.mm on a CSR matrix; PyG's edge-list layers where installed.
+"""Goal G13: LightGCN's three layers, forward and backward, by torch.sparse.mm on a CSR matrix; PyG's edge-list layers where
+installed.
 
 Variants: autograd's own backward (which multiplies by the transposed matrix), and a backward that uses the matrix's symmetry.
 """

@@ -1,8 +1,9 @@
 """What the peers of the CUDA benchmarks share: validate against fp64 first, then time.
 
 A peer file lists cases, named as in bench/kernels/*_cuda_bench.cc so that bench/peers/table.py can pair them, and for each a few
-variants of the same work in PyTorch. On a GPU a variant is timed as our benchmarks are: CUDA events around one turn, operands that
-rotate past the cache, a spin before each turn so that the host is ahead, the median. One JSON line a variant goes to standard output.
+variants of the same work in PyTorch. On a GPU a variant is timed as our benchmarks are: CUDA events around one turn, operands
+that rotate past the cache, a spin before each turn so that the host is ahead, the median. One JSON line a variant goes to
+standard output.
 
     FILE.py            on a GPU, full size
     FILE.py --tiny     small shapes on the CPU: shows that everything runs; its times mean nothing
@@ -53,7 +54,9 @@ class Peer:
 
     def compiled(self, function, **options):
         """torch.compile; in tiny runs without its code generator, which would take longer than everything else."""
-        return torch.compile(function, backend="aot_eager") if self.tiny else torch.compile(function, **options)
+        if self.tiny:
+            options["backend"] = "aot_eager"
+        return torch.compile(function, dynamic=False, **options)
 
     def uniform(self, *shape, dtype=torch.bfloat16, scale=1.0, grad=False):
         """Numbers in [-scale, scale] that bf16 represents, in `dtype`."""
@@ -61,11 +64,12 @@ class Peer:
         return x.requires_grad_(grad)
 
     def case(self, name, make, variants, reference, tolerance=2e-2, outcome=None):
-        """`make()` gives one set of operands (a dict); a variant is called with it and returns a list of tensors (`outcome` makes one of
-        what it returns, outside of what is timed); `reference` does the same in fp64. `variants` maps names to functions or, where
-        the name ends in `()`, to a function that makes the function."""
+        """`make()` gives one set of operands (a dict); a variant is called with it and returns a list of tensors (`outcome` makes
+        one of what it returns, outside of what is timed); `reference` does the same in fp64. `variants` maps names to functions
+        or, where the name ends in `()`, to a function that makes the function."""
         wanted = [v for v in self.args.only.split(",") if v]
         alive = 0
+        torch._dynamo.reset()  # another case is another program, not a dynamic shape of the last
         for variant, function in variants.items():
             variant, is_factory = variant.removesuffix("()"), variant.endswith("()")
             if wanted and variant not in wanted:
@@ -94,7 +98,8 @@ class Peer:
                 line.update(status="unavailable", reason=str(e))
             except Exception as e:  # a peer's own failure is a finding, not ours
                 last = traceback.extract_tb(e.__traceback__)[-1]
-                line.update(status="unavailable", reason=f"{type(e).__name__} in {last.name}: {str(e).strip().splitlines()[0][:200] if str(e) else ''}")
+                words = (str(e).strip().splitlines() or [""])[0][:200]
+                line.update(status="unavailable", reason=f"{type(e).__name__} in {last.name}: {words}")
             print(json.dumps(line), flush=True)
             if not self.tiny:
                 torch.cuda.empty_cache()
@@ -103,15 +108,15 @@ class Peer:
             self.failed = True
 
     def time(self, call, make, operands):
+        size, graphs = sum(bytes_of(t) for t in operands.values()), compiled_graphs()
         if self.tiny:
             start = time.perf_counter()
             call(operands)
-            return {"median_us": (time.perf_counter() - start) * 1e6, "samples": 1, "meaningless": True}
+            return {"median_us": (time.perf_counter() - start) * 1e6, "samples": 1, "operands_MB": size / 1e6,
+                    "recompiles": compiled_graphs() - graphs, "meaningless": True}
         cache = torch.cuda.get_device_properties(0).L2_cache_size
-        size = sum(bytes_of(t) for t in operands.values())
         copies = max(1, min(3 * cache // max(size, 1) + 2, 64, (16 << 30) // max(size, 1)))
         sets = [operands] + [make() for _ in range(copies - 1)]
-        graphs = compiled_graphs()
         for i in range(4):
             call(sets[i % copies])
         torch.cuda.synchronize()
@@ -141,10 +146,10 @@ class Peer:
 def bytes_of(operand):
     """Of a tensor, a module's parameters, or a list of such; anything else counts as nothing."""
     if isinstance(operand, torch.Tensor):
-        return operand.untyped_storage().nbytes()
+        return (operand if operand.layout == torch.strided else operand.values()).untyped_storage().nbytes()
     if isinstance(operand, torch.nn.Module):
         operand = list(operand.parameters())
-    return sum(map(bytes_of, operand)) if isinstance(operand, list) else 0
+    return sum(map(bytes_of, operand)) if isinstance(operand, (list, tuple)) else 0
 
 
 def compiled_graphs():

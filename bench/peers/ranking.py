@@ -1,7 +1,7 @@
 """Goal G12: full ranking, chunked torch.topk(U @ I.T) with seen items masked: 22,363 users, 34,464 items, the best 20.
 
-Variants: chunks of 1,024 and 4,096 users; scores in the type of the product (bf16 for bf16 rows, which ranks by rounded scores) or in fp32
-where torch.mm offers it.
+Variants: chunks of 1,024 and 4,096 users; scores in the type of the product (bf16 for bf16 rows, which ranks by rounded scores)
+or in fp32 where torch.mm offers it.
 """
 import torch
 

@@ -1,4 +1,6 @@
-"""Goal G5: residual addition and T5LayerNorm, forward and backward; the stream fp32, the sublayer's rows and the result bf16, as ours."""
+"""Goal G5: residual addition and T5LayerNorm, forward and backward; the stream fp32, the sublayer's rows and the result bf16, as
+ours.
+"""
 import torch
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
@@ -23,7 +25,8 @@ def main():
                     dsum=peer.uniform(n, c, **f))
 
     def both(run):
-        return lambda o: gradients(list(run(o["norm"], o["x"], o["residual"])), [o["x"], o["residual"], o["norm"].weight], [o["dy"], o["dsum"]])
+        leaves = lambda o: [o["x"], o["residual"], o["norm"].weight]
+        return lambda o: gradients(list(run(o["norm"], o["x"], o["residual"])), leaves(o), [o["dy"], o["dsum"]])
 
     def reference(o):
         x, r, w = (t.detach().double().requires_grad_() for t in (o["x"], o["residual"], o["norm"].weight))

@@ -1,8 +1,8 @@
 """Goal G11: two hops of neighbours (15, then 10) of 8,192 users of a graph of Beauty's size.
 
-Variants: vectorised PyTorch (a random key for every candidate edge, one sort, the first fanout of each node), and numba on all cores of
-the CPU where it is installed, timed by the events of a device that waits for it.
-Validated by what a sample must be: neighbours of the node, distinct, min(fanout, degree) many.
+Variants: vectorised PyTorch, by a random key for every candidate edge and one sort, or by Floyd's algorithm; and numba on all
+cores of the CPU where it is installed, timed by the events of a device that waits for it. Validated by what a sample must be:
+neighbours of the node, distinct, min(fanout, degree) many.
 """
 import torch
 
@@ -41,6 +41,20 @@ def sorted_keys(graph, nodes, fanout):
     rank = torch.arange(len(owner), device=nodes.device) - first[owner]
     kept = rank < fanout
     return owner[kept], col[edge[at[kept]]]
+
+
+def floyd(graph, nodes, fanout):
+    """All nodes at once; one step for each slot."""
+    ptr, col = graph
+    degree = ptr[nodes + 1] - ptr[nodes]
+    picks = torch.empty(len(nodes), fanout, dtype=torch.long, device=nodes.device)
+    for k in range(fanout):
+        top = degree - fanout + k
+        pick = (torch.rand(len(nodes), device=nodes.device) * (top + 1)).long()
+        taken = (picks[:, :k] == pick[:, None]).any(1)
+        picks[:, k] = torch.where(degree > fanout, torch.where(taken, top, pick), k)
+    owner, slot = (torch.arange(fanout, device=nodes.device) < degree[:, None]).nonzero(as_tuple=True)
+    return owner, col[ptr[nodes][owner] + picks[owner, slot]]
 
 
 def two_hops(draw):
@@ -117,7 +131,7 @@ def main():
             nodes = picked
         return [torch.tensor([float(f) for f in faults], device=peer.device)]
 
-    variants = {"sorted_keys": two_hops(sorted_keys), "numba()": numba_sampler}
+    variants = {"sorted_keys": two_hops(sorted_keys), "floyd": two_hops(floyd), "numba()": numba_sampler}
     zeros = lambda o: [torch.zeros(6, dtype=torch.float64, device=peer.device)]
     peer.case(f"sample_two_hops/forward/int32/N:{n},F:15x10", make, variants, zeros, 0.0, outcome)
     peer.finish()
