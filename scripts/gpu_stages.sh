@@ -1,5 +1,6 @@
 # The stages of scripts/gpu_suite.sh, one function each; sourced. A stage runs in a process of its own under its time box, writes
 # to its log, leaves one line in NAME.note, and returns 0 (passed), 77 (cannot run here) or anything else (failed).
+# An inner `timeout` stays in the group of the stage's (--foreground), so that nothing of a stage outlives its box.
 
 bin=$GALREC_SUITE_BIN out=$GALREC_SUITE_OUT rehearse=$([ "$GALREC_SUITE_MODE" = rehearse ] && echo yes)
 kernels=$(sed -n 's/^galrec_op(\([a-z_]*\).*/\1/p' kernels/CMakeLists.txt)
@@ -22,9 +23,8 @@ box_of() {  # seconds of a stage at most
 
 describe() {  # what the figures were measured on
   echo "date: $(date -u +%Y-%m-%dT%H:%M:%SZ)"
-  local commit
-  commit=$(git rev-parse HEAD 2>/dev/null) || commit=$(cat "$bin/../commit" 2>/dev/null) || commit=unknown
-  echo "commit: $commit$(git diff --quiet HEAD 2>/dev/null || echo ' and changes')"
+  echo "commit: $(git rev-parse HEAD 2>/dev/null || echo unknown)$(git diff --quiet HEAD 2>/dev/null || echo ' and changes')"
+  if [ -f "$bin/../commit" ]; then echo "programs built from: $(cat "$bin/../commit")"; fi
   echo "processor: $(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -n 1), $(nproc) threads"
   if [ -n "$rehearse" ]; then
     echo "device: none, a rehearsal on the executor; no figure of it means anything"
@@ -97,7 +97,7 @@ sanitizer() {  # sanitizer STAGE TOOL SHARDS: under the tool a case takes ten to
     return $status
   fi
   if ! command -v compute-sanitizer >/dev/null; then note "$1" "compute-sanitizer is not installed"; return 77; fi
-  run_cases "$1" '*CudaFloat*:*CudaBf16*' "$operations" timeout 28 compute-sanitizer --tool "$2" --error-exitcode 99
+  run_cases "$1" '*CudaFloat*:*CudaBf16*' "$operations" timeout --foreground 28 compute-sanitizer --tool "$2" --error-exitcode 99
 }
 stage_memcheck() { sanitizer memcheck memcheck 3; }
 stage_racecheck() { sanitizer racecheck racecheck 6; }
@@ -120,7 +120,7 @@ has_torch() { "${python[@]}" -c 'import torch, transformers' 2>/dev/null; }
 
 stage_warm() {
   has_torch || return 77
-  printf '%s\n' $peers | xargs -P 3 -I{} timeout 150 "${python[@]}" bench/peers/{}.py --warm
+  printf '%s\n' $peers | xargs -P 3 -I{} timeout --foreground 150 "${python[@]}" bench/peers/{}.py --warm
 }
 
 stage_peers() {
@@ -128,7 +128,7 @@ stage_peers() {
   local failed="" name
   : >"$out/peers.jsonl"
   for name in $peers; do
-    timeout 60 "${python[@]}" bench/peers/"$name".py ${rehearse:+--tiny} >>"$out/peers.jsonl" || failed+=" $name"
+    timeout --foreground 60 "${python[@]}" bench/peers/"$name".py ${rehearse:+--tiny} >>"$out/peers.jsonl" || failed+=" $name"
   done
   local wrong
   wrong=$(count '"status": "wrong"' "$out/peers.jsonl")
@@ -183,6 +183,9 @@ stage_step() {
   if [ -n "$rehearse" ]; then preset=nano samples=2 micro=2 steps=1 only=fp32-eager device=cpu; fi
   local ours=("$bin/galrec" bench step --preset $preset --data "$data" --samples $samples --micro-batch $micro --steps $steps
     --device cuda)
+  # T5's own vocabulary, where it lies beside the data: 66,564 columns on Beauty.
+  local vocabulary=$data/../tokenizer/spiece.model
+  if [ -f "$vocabulary" ]; then ours+=(--tokenizer "$vocabulary"); fi
   "${ours[@]}" --dump-batch "$out/step.safetensors" | tee "$out/step.txt"
   [ "${PIPESTATUS[0]}" -eq 0 ] || return 1
   if [ -z "$rehearse" ]; then
@@ -207,7 +210,7 @@ stage_profile() {
   local metrics=gpu__time_duration.sum,dram__bytes_read.sum,dram__bytes_write.sum,lts__t_sectors.sum
   metrics+=,l1tex__data_bank_conflicts_pipe_lsu.sum,sm__warps_active.avg.pct_of_peak_sustained_active
   for op in rms_norm attention linear_cross_entropy info_nce adamw; do
-    timeout 20 ncu --csv --log-file "$out/profile/$op.csv" --metrics $metrics --launch-count 40 \
+    timeout --foreground 20 ncu --csv --log-file "$out/profile/$op.csv" --metrics $metrics --launch-count 40 \
       "$bin/bench_$op" --benchmark_filter='^cuda/.*/(both|step)/(bf16|fp32)' || failed=1
     if grep -q ERR_NVGPUCTRPERM "$out/profile/$op.csv"; then note profile "this user may not read the counters"; return 77; fi
   done
