@@ -133,6 +133,35 @@ __device__ __forceinline__ void store16(T* p, const Pack<T>& value, [[maybe_unus
 #endif
 }
 
+/// A vector of 8 or 16 bytes (float2, uint4) moved by one instruction: nvcc does so by itself, the executor's compiler
+/// copies members.
+template <class V>
+__device__ __forceinline__ V load_whole(const V* p) {
+  static_assert((sizeof(V) == 8 || sizeof(V) == 16) && alignof(V) == sizeof(V));
+#if defined(__CUDACC__)
+  return *p;
+#else
+  if constexpr (sizeof(V) == 8) {
+    return std::bit_cast<V>(*reinterpret_cast<const simt::Words8*>(p));
+  } else {
+    return std::bit_cast<V>(*reinterpret_cast<const simt::Words16*>(p));
+  }
+#endif
+}
+template <class V>
+__device__ __forceinline__ void store_whole(V* p, const V& value) {
+  static_assert((sizeof(V) == 8 || sizeof(V) == 16) && alignof(V) == sizeof(V));
+#if defined(__CUDACC__)
+  *p = value;
+#else
+  if constexpr (sizeof(V) == 8) {
+    *reinterpret_cast<simt::Words8*>(p) = std::bit_cast<simt::Words8>(value);
+  } else {
+    *reinterpret_cast<simt::Words16*>(p) = std::bit_cast<simt::Words16>(value);
+  }
+#endif
+}
+
 /// bf16 and back. Rounds to nearest even; a NaN becomes the device's canonical one (0x7fff).
 __device__ __forceinline__ float to_float(bfloat16 x) { return static_cast<float>(x); }
 __device__ __forceinline__ float to_float(float x) { return x; }

@@ -33,6 +33,11 @@ class Fiber {
   void restart();
   /// What sanitizers want to know when a fiber runs for the first time. `entry` calls it first.
   void started();
+  /// Whether `p` points into its stack; false for the OS thread's.
+  bool holds(const void* p) const {
+    const auto* at = static_cast<const std::byte*>(p);
+    return at >= stack_ && at < stack_ + stack_bytes_;
+  }
 
  private:
   struct Context;

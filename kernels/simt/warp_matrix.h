@@ -10,6 +10,7 @@ namespace galrec::simt {
 
 /// What one 16-byte instruction moves. A vector type, so that the compiler does not take the access apart.
 using Words16 [[gnu::vector_size(16), gnu::may_alias]] = std::uint32_t;
+using Words8 [[gnu::vector_size(8), gnu::may_alias]] = std::uint32_t;
 
 void mma_m16n8k16_bf16(float* d, const std::uint32_t* a, const std::uint32_t* b, Place where);
 void mma_m16n8k8_tf32(float* d, const std::uint32_t* a, const std::uint32_t* b, Place where);

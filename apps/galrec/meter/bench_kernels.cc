@@ -34,17 +34,21 @@ void bench_kernels(const Options& o) {
     throw UsageError(
         "bench kernels: --meter is what this command offers; times come from build/<preset>/bin/bench_<op>");
   CudaContext ctx;
-  const auto metered = meter_kernels(ctx, o.filter);
+  const auto metered = meter_kernels(ctx, o.filter, [](const MeteredWorkload& w) {
+    fmt::print(stderr, "{:6.1f} s  {}\n", w.seconds, w.workload.name);
+  });
   std::string command = "galrec bench kernels --meter";
+  if (!o.filter.empty()) command += fmt::format(" --filter \"{}\"", o.filter);
   if (!o.write.empty()) command += " --write " + o.write;
   const std::string table = meter_markdown(metered, command);
-  fmt::print("{}", table);
+  if (o.check.empty()) fmt::print("{}", table);
   if (!o.write.empty()) {
     data::write_file(o.write + ".md", table);
     data::write_file(o.write + ".json", meter_json(metered));
   }
   if (o.check.empty()) return;
-  const auto worse = meter_regressions(metered, read_file(o.check), o.check);
+  const auto worse =
+      meter_regressions(metered, read_file(o.check), o.check, o.filter.empty() ? Extent::kAll : Extent::kFiltered);
   for (const auto& line : worse) fmt::print(stderr, "worse than {}: {}\n", o.check, line);
   if (!worse.empty())
     throw NumericalError(

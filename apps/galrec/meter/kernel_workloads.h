@@ -13,13 +13,15 @@ namespace galrec::apps {
 
 /// One operation on one shape.
 struct KernelWorkload {
-  std::string name;        // operation, direction, storage
-  std::string shape;       // in words
-  double load_bytes = 0;   // each input read once
-  double store_bytes = 0;  // each output written once
-  double mma_flops = 0;    // of the tensor cores' products; 0 where none are used
-  std::string remark;      // where the algorithm must move more, and why
-  std::function<void(CudaContext&)> run;
+  std::string name;         // operation, direction, storage
+  std::string shape;        // in words
+  double load_bytes = 0;    // each input read once
+  double store_bytes = 0;   // each output written once
+  double mma_flops = 0;     // of the tensor cores' products; 0 where none are used
+  double fma_flops = 0;     // of products on the ordinary units
+  double exps = 0;          // exponentials, one for each score or activation
+  std::string remark = "";  // why the algorithm must miss a requirement, where it must
+  std::function<void(CudaContext&)> run = {};
 };
 
 /// Buffers are made here, once; `run` may be called often.

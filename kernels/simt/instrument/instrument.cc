@@ -1,5 +1,6 @@
 #include "kernels/simt/instrument/instrument.h"
 
+#include <array>
 #include <cstdlib>
 #include <memory>
 #include <set>
@@ -10,6 +11,7 @@
 #include "kernels/common/check.h"
 #include "kernels/simt/async_copies.h"
 #include "kernels/simt/device_memory.h"
+#include "kernels/simt/fiber.h"
 #include "kernels/simt/instrument/race_detector.h"
 #include "kernels/simt/instrument/sites.h"
 #include "kernels/simt/observer.h"
@@ -61,6 +63,9 @@ class Instrument final : public Observer {
   void block_barrier(const Block&, Place) override {
     if (watch_ == Watch::kTraffic) meter_.on_block_barrier();
   }
+  void warp_operation(const Warp& warp, const char*, unsigned mask, Place) override {
+    if (watch_ == Watch::kTraffic && mask == warp.exists) meter_.on_convergence(warp.index);
+  }
   void mma(const Warp&, MatrixShape shape, Place) override {
     if (watch_ == Watch::kTraffic) meter_.on_mma(shape == MatrixShape::kM16N8K16Bf16 ? kFlopsBf16 : kFlopsTf32);
   }
@@ -99,10 +104,11 @@ class Instrument final : public Observer {
 
   bool is_device_memory(const void* p) {
     const auto* at = static_cast<const std::byte*>(p);
-    if (known_.begin == nullptr || at < known_.begin || at >= known_.begin + known_.bytes) {
+    Allocation& known = known_[(reinterpret_cast<std::uintptr_t>(p) >> 16) % known_.size()];
+    if (known.begin == nullptr || at < known.begin || at >= known.begin + known.bytes) {
       const Allocation found = find_allocation(p);
       if (found.begin == nullptr) return false;
-      known_ = found;
+      known = found;
     }
     return true;
   }
@@ -128,7 +134,7 @@ class Instrument final : public Observer {
   Watch watch_ = Watch::kNone;
   RaceDetector races_;
   TrafficMeter meter_;
-  Allocation known_{};  // where the last access to global memory lay
+  std::array<Allocation, 64> known_{};  // where the last accesses to global memory lay, by their address
 };
 
 // Watching begins before the first launch.
@@ -157,7 +163,7 @@ void observe_access(const void* p, std::uint32_t bytes, AccessType type, const v
   Instrument& instrument = Instrument::shared();
   if (at >= block.shared && at < block.shared + block.shared_bytes) {
     instrument.observe(*lane, {reinterpret_cast<std::uintptr_t>(p), bytes, type, Space::kShared, pc});
-  } else if (instrument.is_device_memory(p)) {
+  } else if (!lane->fiber->holds(p) && instrument.is_device_memory(p)) {
     instrument.observe(*lane, {reinterpret_cast<std::uintptr_t>(p), bytes, type, Space::kGlobal, pc});
   }
 }
