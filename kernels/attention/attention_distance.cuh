@@ -30,13 +30,16 @@ template <int kTiles>
 class DistanceSums {
  public:
   static constexpr int kColumns = 8 * (kTiles + 1);
-  static constexpr int kRow =
-      (kColumns + 23) / 32 * 32 + 8;       // rows 8 banks apart: pairs of all 32 lanes without conflicts
+  // Zeros lie on both sides of a row, so that diagonals need not ask where they leave it; rows are 8 banks apart: pairs of
+  // all 32 lanes meet no conflict.
+  static constexpr int kFront = 8, kWalks = (kColumns + 7 + kWarpSize - 1) / kWarpSize;
+  static constexpr int kRow = kFront + kWalks * kWarpSize;
   static constexpr int kPatch = 8 * kRow;  // floats
   static GALREC_HOST_DEVICE int line_floats(int reach) { return 2 * reach + 1; }
 
   __device__ DistanceSums(float* patch, float* line, int reach) : patch_(patch), line_(line), reach_(reach) {
     for (int i = lane_id(); i < line_floats(reach); i += kWarpSize) line_[i] = 0;
+    for (int i = lane_id(); reach >= 0 && i < kPatch; i += kWarpSize) patch_[i] = 0;
   }
   /// Adds a fragment. `corner` is the distance of its first element; distances rise with the column and fall with the
   /// row, or the other way round for `direction` -1.
@@ -60,7 +63,7 @@ class DistanceSums {
         pair.x += ds[n + 1 < kTiles ? n + 1 : 0][2];
         pair.y += ds[n + 1 < kTiles ? n + 1 : 0][3];
       }
-      *reinterpret_cast<float2*>(patch_ + g * kRow + 8 * (n + 1) + 2 * t) = pair;
+      store_whole(reinterpret_cast<float2*>(patch_ + g * kRow + kFront + 8 * (n + 1) + 2 * t), pair);
     }
     __syncwarp();
 #pragma unroll
@@ -69,8 +72,7 @@ class DistanceSums {
       if (u >= kColumns) continue;
       float sum = 0;
 #pragma unroll
-      for (int r = 0; r < 8; ++r)
-        if (u + r >= 0 && u + r < kColumns) sum += patch_[r * kRow + u + r];
+      for (int r = 0; r < 8; ++r) sum += patch_[r * kRow + kFront + u + r];
       const int distance = corner + direction * (u - 8);
       if (distance >= reach_) {
         above_ += sum;

@@ -81,7 +81,7 @@ template <int kDim>
 __device__ __forceinline__ void load_columns(float (&out)[Shape<kDim>::kCols], const float (&row)[Shape<kDim>::kRow],
                                              int tx) {
   if constexpr (Shape<kDim>::kCols == 2) {
-    const float2 v = *reinterpret_cast<const float2*>(&row[2 * tx]);
+    const float2 v = load_whole(reinterpret_cast<const float2*>(&row[2 * tx]));
     out[0] = v.x;
     out[1] = v.y;
   } else {

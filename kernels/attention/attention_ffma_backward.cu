@@ -58,7 +58,7 @@ __device__ __forceinline__ void load_queries(Shared<kDim>& s, const BackwardArgs
   load_tile<kDim, InOrder>(s.dout, args.dout, seq.q0 + i0, column, rows, common.dim, common.access);
   for (int i = thread_id(); i < kTile; i += kThreads) {
     s.stats[i] =
-        i < rows ? args.stats_of(h)[seq.q0 + i0 + i] : make_float2(INFINITY, 0.0f);  // p of a row that is not there: 0
+        i < rows ? load_whole(args.stats_of(h) + seq.q0 + i0 + i) : make_float2(INFINITY, 0.0f);  // p of a row that is not there: 0
   }
 }
 

@@ -264,7 +264,7 @@ __device__ __forceinline__ void start_scores(float (&x)[kTiles][4], const Bias& 
     const float* pair = window.pair(column + 2 * (lane % 4) - (row + lane / 4 + 8 * half));
 #pragma unroll
     for (int n = 0; n < kTiles; ++n) {
-      const float2 two = *reinterpret_cast<const float2*>(pair + 8 * n);
+      const float2 two = load_whole(reinterpret_cast<const float2*>(pair + 8 * n));
       x[n][2 * half] = two.x;
       x[n][2 * half + 1] = two.y;
     }

@@ -10,7 +10,7 @@ void mma_backward(CudaContext& ctx, const BackwardArgs<bfloat16>& args, const Ex
 
 /// Rows of a sequence whose backward one block does alone: what its registers hold of dk and dv without spilling.
 constexpr int longest_whole(int dim) {
-  return dim <= 32 ? 256 : 128;
+  return dim <= 64 ? 256 : 128;
 }
 
 /// Sequences of up to 16, 64, 128, 256 rows (longest_whole) are one item each; longer ones are cut into tiles of keys

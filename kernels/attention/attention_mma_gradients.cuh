@@ -57,9 +57,8 @@ __device__ __forceinline__ void times_transposed(float (&acc)[2][4], const bfloa
 template <int kRows>
 __device__ __forceinline__ void copy_stats(float* to, const RowStats* from, int count, int thread, int threads) {
   for (int i = thread; i < kRows; i += threads) {
-    const RowStats stats = i < count ? from[i] : make_float2(INFINITY, 0.0f);
-    to[2 * i] = stats.x;
-    to[2 * i + 1] = stats.y;
+    const RowStats stats = i < count ? load_whole(from + i) : make_float2(INFINITY, 0.0f);
+    store_whole(reinterpret_cast<RowStats*>(to + 2 * i), stats);
   }
 }
 

@@ -1,7 +1,7 @@
-// Backward in bf16, blocks that own keys. A warp owns 16 keys, whose dk and dv stay in its registers while the queries
-// pass by in steps: scores are computed with keys down the rows, so that p^T and ds^T are left operands as they stand.
-// Where a block holds all keys of a sequence (longest_whole), ds also goes through shared memory to dq, and nothing is
-// computed twice: five products, every byte read once. Longer sequences leave dq and the table to
+// Backward in bf16, blocks that own keys. A warp owns 16 keys, or twice 16, whose dk and dv stay in its registers while
+// the queries pass by in steps: scores are computed with keys down the rows, so that p^T and ds^T are left operands as
+// they stand. Where a block holds all keys of a sequence (longest_whole), ds also goes through shared memory to dq, and
+// nothing is computed twice: five products, every byte read once. Longer sequences leave dq and the table to
 // attention_mma_queries.cu.
 
 #include "kernels/attention/attention_distance.cuh"
@@ -15,11 +15,11 @@ namespace {
 
 enum class Scope { kWhole, kKeysOnly };
 
-template <int kDim_, int kWarps_, int kStep_, Scope kScope_, int kBlocks_>
+template <int kDim_, int kWarps_, int kStep_, Scope kScope_, int kParts_ = 1>
 struct Shape {
-  static constexpr int kDim = kDim_, kWarps = kWarps_, kStep = kStep_, kBlocks = kBlocks_;
+  static constexpr int kDim = kDim_, kWarps = kWarps_, kStep = kStep_, kParts = kParts_;  // parts: of 16 keys, a warp
   static constexpr bool kWhole = kScope_ == Scope::kWhole;
-  static constexpr int kThreads = kWarps * kWarpSize, kKeys = 16 * kWarps, kTiles = kStep / 8;
+  static constexpr int kThreads = kWarps * kWarpSize, kKeys = 16 * kWarps * kParts, kTiles = kStep / 8;
   static constexpr int kMargin = 16 + kStep;
   using Sums = DistanceSums<kTiles>;
 };
@@ -67,7 +67,7 @@ __device__ __forceinline__ void write_strip(Rows<bfloat16> to, std::int64_t firs
 }
 
 template <class S>
-__global__ void __launch_bounds__(S::kThreads, S::kBlocks)
+__global__ void __launch_bounds__(S::kThreads, 1)
     keys_kernel(BackwardArgs<bfloat16> args, WorkList list, int window_capacity, int line_reach) {
   constexpr int kDim = S::kDim, kStep = S::kStep, kTiles = S::kTiles;
   const Common& common = args.common;
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks)
   const WorkItem work = list.items[item];
   const Sequence seq = common.sequence(work.sequence);
   const int lane = lane_id(), warp = warp_id(), g = lane / 4, t = lane % 4, column = h * common.dim;
-  const int first_key = S::kWhole ? 0 : work.first, j0 = first_key + 16 * warp;
+  const int first_key = S::kWhole ? 0 : work.first;
   const int start = S::kWhole ? 0 : common.first_query(first_key) / kStep * kStep;
 
   // Distances query - key, as the columns of a fragment rise.
@@ -102,7 +102,7 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks)
   if (start < seq.queries) copy_step(start, 0);
   cp_async_commit();
 
-  float dk[kDim / 8][4] = {}, dv[kDim / 8][4] = {};
+  float dk[S::kParts][kDim / 8][4] = {}, dv[S::kParts][kDim / 8][4] = {};
   int stage = 0;
   for (int i0 = start; i0 < seq.queries; i0 += kStep, stage ^= 1) {
     cp_async_wait<0>();
@@ -110,12 +110,15 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks)
     if (i0 + kStep < seq.queries) copy_step(i0 + kStep, stage ^ 1);
     cp_async_commit();
     const int last = min(i0 + kStep, seq.queries) - 1, seen = common.visible(last, seq.keys);
-    if (j0 < seen) {
+#pragma unroll
+    for (int part = 0; part < S::kParts; ++part) {
+      const int own = 16 * (part * S::kWarps + warp), j0 = first_key + own;
+      if (j0 >= seen) break;
       float p[kTiles][4], ds[kTiles][4] = {};
       start_scores(p, common.bias, window, j0, i0);
-      times_rows<kDim, kTiles>(p, s.k, 16 * warp, s.q[stage], 0);
+      times_rows<kDim, kTiles>(p, s.k, own, s.q[stage], 0);
       if (j0 + 15 >= common.visible(i0, seq.keys)) hide_queries(p, common, seq.keys, j0, i0);
-      times_rows<kDim, kTiles>(ds, s.v, 16 * warp, s.dout[stage], 0);
+      times_rows<kDim, kTiles>(ds, s.v, own, s.dout[stage], 0);
       std::uint32_t kept[2 * kTiles] = {};
       if (common.dropout.active()) {
         keys_kept<kTiles>(kept, common.dropout, common.mask_block(seq.q0 + i0, h) + static_cast<unsigned>(j0 / 8),
@@ -124,7 +127,7 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks)
       }
 #pragma unroll
       for (int n = 0; n < kTiles; ++n) {
-        const float4 two = *reinterpret_cast<const float4*>(&s.stats[stage][2 * (8 * n + 2 * t)]);
+        const float4 two = load_whole(reinterpret_cast<const float4*>(&s.stats[stage][2 * (8 * n + 2 * t)]));
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
           const float lse = e % 2 == 0 ? two.x : two.z, delta = e % 2 == 0 ? two.y : two.w;
@@ -137,13 +140,13 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks)
       for (int k = 0; k < kStep / 16; ++k) {
         Registers4 a;
         as_left(a, p, k);
-        times_columns<kDim>(dv, a, s.dout[stage], 16 * k);
+        times_columns<kDim>(dv[part], a, s.dout[stage], 16 * k);
         as_left(a, ds, k);
-        times_columns<kDim>(dk, a, s.q[stage], 16 * k);
+        times_columns<kDim>(dk[part], a, s.q[stage], 16 * k);
         if constexpr (S::kWhole) {  // a: keys g, g + 8 by queries 16 k + 2 t and 8 further
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
-            const int key = 16 * warp + g + i % 2 * 8;
+            const int key = own + g + i % 2 * 8;
             s.ds[swizzled<kStep>(key, 2 * k + i / 2) / 2 + t] = a[i];
           }
         }
@@ -165,10 +168,14 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks)
     }
   }
   cp_async_wait<0>();
-  if (const int key_rows = min(seq.keys - j0, 16); key_rows > 0) {
-    write_rows<kDim>(args.dk, seq.k0 + j0, column, key_rows, dk, common.scale, common.scale, common, args.accumulate);
-    write_rows<kDim>(args.dv, seq.k0 + j0, column, key_rows, dv, common.dropout.scale, common.dropout.scale, common,
+#pragma unroll
+  for (int part = 0; part < S::kParts; ++part) {
+    const int j0 = first_key + 16 * (part * S::kWarps + warp), key_rows = min(seq.keys - j0, 16);
+    if (key_rows <= 0) break;
+    write_rows<kDim>(args.dk, seq.k0 + j0, column, key_rows, dk[part], common.scale, common.scale, common,
                      args.accumulate);
+    write_rows<kDim>(args.dv, seq.k0 + j0, column, key_rows, dv[part], common.dropout.scale, common.dropout.scale,
+                     common, args.accumulate);
   }
   if constexpr (S::kWhole) {
     if (!summing) return;
@@ -205,11 +212,13 @@ void run(CudaContext& ctx, const BackwardArgs<bfloat16>& args, const WorkList& l
 template <int kDim>
 void mma_backward_keys(CudaContext& ctx, const BackwardArgs<bfloat16>& args, const BackwardLists& lists) {
   constexpr auto kWhole = Scope::kWhole;
-  run<Shape<kDim, 8, kDim <= 64 ? 32 : 16, Scope::kKeysOnly, 1>>(ctx, args, lists.keys, kNoLimit);
-  if constexpr (longest_whole(kDim) == 256) run<Shape<kDim, 16, 16, kWhole, 1>>(ctx, args, lists.whole[3], 256);
-  run<Shape<kDim, 8, kDim <= 64 ? 32 : 16, kWhole, 1>>(ctx, args, lists.whole[2], 128);
-  run<Shape<kDim, 4, kDim <= 64 ? 32 : 16, kWhole, 1>>(ctx, args, lists.whole[1], 64);
-  run<Shape<kDim, 1, 16, kWhole, 1>>(ctx, args, lists.whole[0], 16);
+  constexpr int kStep = kDim <= 64 ? 32 : 16;
+  run<Shape<kDim, 8, kStep, Scope::kKeysOnly>>(ctx, args, lists.keys, kNoLimit);
+  if constexpr (longest_whole(kDim) == 256)
+    run<Shape<kDim, 8, kDim <= 32 ? 32 : 16, kWhole, 2>>(ctx, args, lists.whole[3], 256);
+  run<Shape<kDim, 8, kStep, kWhole>>(ctx, args, lists.whole[2], 128);
+  run<Shape<kDim, 4, kStep, kWhole>>(ctx, args, lists.whole[1], 64);
+  run<Shape<kDim, 1, 16, kWhole>>(ctx, args, lists.whole[0], 16);
 }
 
 template void mma_backward_keys<32>(CudaContext&, const BackwardArgs<bfloat16>&, const BackwardLists&);

@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks)
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int row = g + 8 * half;
-    stats[half] = row < rows ? args.stats_of(h)[seq.q0 + i0 + row] : make_float2(INFINITY, 0.0f);
+    stats[half] = row < rows ? load_whole(args.stats_of(h) + seq.q0 + i0 + row) : make_float2(INFINITY, 0.0f);
   }
 
   float dq[kDim / 8][4] = {};

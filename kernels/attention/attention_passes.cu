@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(kThreads)
     }
   }
   sum = warp_sum<kLanes>(sum);
-  if (row < tq && lane == 0) stats[h * tq + row] = make_float2(lse.row(row)[h] * kLog2e, sum);
+  if (row < tq && lane == 0) store_whole(stats + h * tq + row, make_float2(lse.row(row)[h] * kLog2e, sum));
 }
 
 constexpr int kReduceWarps = 8;

@@ -144,14 +144,20 @@ struct FinishBackward {
   Accumulate danchor_accumulate, dpositive_accumulate;
 
   __device__ void operator()(std::int64_t row, std::int64_t column) const {
-    const std::int64_t n = anchor.rows(), splits = partials.pull.rows();
+    const auto splits = static_cast<int>(partials.pull.rows());
     const float g = scale * dloss[0];
     float sum[kWidth] = {}, pull = 0;
-    for (std::int64_t split = 0; split < splits; ++split) {
-      const float* part = partials.gradient.row(split * n + row) + column;
+    if (splits > 0) {
+      const float *gradient = partials.gradient.row(row) + column, *share = partials.pull.data + row;
+      const std::int64_t to_next = anchor.rows() * partials.gradient.stride[0];
+#pragma unroll 2
+      for (int split = 0; split < splits; ++split, gradient += to_next, share += anchor.rows()) {
+        float part[kWidth];
+        load_floats<kWidth>(gradient, part);
 #pragma unroll
-      for (int i = 0; i < kWidth; ++i) sum[i] += part[i];
-      pull += partials.pull(split, row);
+        for (int i = 0; i < kWidth; ++i) sum[i] += part[i];
+        pull += *share;
+      }
     }
     float other[kWidth];
     load_floats<kWidth>(positive.row(row) + column, other);
@@ -224,7 +230,7 @@ void info_nce_backward(CudaContext& ctx, View<T, 2> danchor, View<T, 2> dpositiv
                                                  static_cast<float>(1 / (static_cast<double>(n) * tau)), danchor_accumulate,
                                                  dpositive_accumulate});
   };
-  constexpr int kWidth = kRowWidth<T>;
+  constexpr int kWidth = kRowWidth<T, float>;
   if (all_in_vectors(kWidth, danchor, dpositive, anchor, positive))
     finish(std::integral_constant<int, kWidth>{});
   else

@@ -33,10 +33,21 @@ static_assert(sizeof(ColumnShared<kMaxSteps>) <= 163 * 1024, "what sm_80 has");
 template <RowAccess kAccess, int kSteps>
 __device__ __forceinline__ void load_rows(bfloat16 (&to)[kKeys][kPitch<kSteps>], const View<const bfloat16, 2>& m,
                                           std::int64_t first, std::int64_t end) {
-  constexpr int kChunks = kSteps * 2;
+  constexpr int kChunks = kSteps * 2, kEights = kChunks / 8;
 #pragma unroll 1  // or the addresses of all copies stay in registers that the sums need
   for (int i = 0; i < kChunks; ++i) {
-    const int at = i * kWarpSize + lane_id(), row = at / kChunks, chunk = warp_id() * kChunks + at % kChunks;
+    int row, of_row;
+    if (kChunks % 8 != 4 || i < kEights * 8) {
+      constexpr int kTogether = kChunks % 8 != 4 ? kChunks : kEights > 0 ? kEights * 8 : 1;
+      const int at = i * kWarpSize + lane_id();
+      row = at / kTogether;
+      of_row = at % kTogether;
+    } else {  // four chunks are left of each row: those of rows r and r + 4 are 16 banks apart
+      const int at = (i - kEights * 8) * kWarpSize + lane_id();
+      row = at / 32 * 8 + at / 8 % 4 + at % 8 / 4 * 4;
+      of_row = kEights * 8 + at % 4;
+    }
+    const int chunk = warp_id() * kChunks + of_row;
     const int left = first + row < end ? static_cast<int>(m.cols()) - chunk * 8 : 0;
     const int valid = max(0, min(8, left));
     const bfloat16* from = valid > 0 ? m.row(first + row) + chunk * 8 : m.data;
@@ -120,16 +131,17 @@ __global__ void __launch_bounds__(kThreads, 1)
       for (int m = 0; m < 2; ++m) {
 #pragma unroll
         for (int n = 0; n < 2; ++n) {
-          s.share[warp][m * 4 + half * 2 + n][lane] = make_float4(score[m][n][0], score[m][n][1], score[m][n][2], score[m][n][3]);
+          store_whole(&s.share[warp][m * 4 + half * 2 + n][lane],
+                      make_float4(score[m][n][0], score[m][n][1], score[m][n][2], score[m][n][3]));
         }
       }
     }
     __syncthreads();
 
-    float4 total = s.share[0][warp][lane];
+    float4 total = load_whole(&s.share[0][warp][lane]);
 #pragma unroll
     for (int w = 1; w < kWarps; ++w) {
-      const float4 more = s.share[w][warp][lane];
+      const float4 more = load_whole(&s.share[w][warp][lane]);
       total.x += more.x;
       total.y += more.y;
       total.z += more.z;
@@ -148,7 +160,7 @@ __global__ void __launch_bounds__(kThreads, 1)
         pull[h] += value;
       }
     }
-    s.probability[warp / 4][warp % 4][lane] = make_uint2(pack_bf16x2(p[0], p[1]), pack_bf16x2(p[2], p[3]));
+    store_whole(&s.probability[warp / 4][warp % 4][lane], make_uint2(pack_bf16x2(p[0], p[1]), pack_bf16x2(p[2], p[3])));
     __syncthreads();
 
 #pragma unroll 1
@@ -156,7 +168,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       std::uint32_t a[2][4];
 #pragma unroll
       for (int m = 0; m < 2; ++m) {
-        const uint2 low = s.probability[m][half * 2][lane], high = s.probability[m][half * 2 + 1][lane];
+        const uint2 low = load_whole(&s.probability[m][half * 2][lane]), high = load_whole(&s.probability[m][half * 2 + 1][lane]);
         a[m][0] = low.x;
         a[m][1] = low.y;
         a[m][2] = high.x;
@@ -189,7 +201,7 @@ __global__ void __launch_bounds__(kThreads, 1)
         const std::int64_t at = first + m * 16 + group + h * 8;
         if (at >= o.anchors() || column >= out.gradient.cols()) continue;
         float* to = out.gradient.row(split * o.anchors() + at) + column;
-        *reinterpret_cast<float2*>(to) = make_float2(sum[m][n][h * 2], sum[m][n][h * 2 + 1]);
+        store_whole(reinterpret_cast<float2*>(to), make_float2(sum[m][n][h * 2], sum[m][n][h * 2 + 1]));
       }
     }
   }

@@ -121,8 +121,12 @@ TYPED_TEST(AttentionCudaTest, RowsThatAreNotAligned) {
 TYPED_TEST(AttentionCudaTest, EveryBucketOfTheTable) {
   using T = typename TypeParam::Value;
   GALREC_REQUIRE_BACKEND(TypeParam, ctx);
-  for (auto mask : {kNone, kCausal}) {
-    const auto in = make_inputs<T>({"table", {150, 40, 290}, {150, 40, 290}, 2, 32, mask});
+  const AttentionCase cases[] = {{"table", {150, 40, 290}, {150, 40, 290}, 2, 32},
+                                 {"causal table", {150, 40, 290}, {150, 40, 290}, 2, 32, kCausal},
+                                 {"one pair at the largest distance", {9}, {9}, 2, 32},
+                                 {"the same with more keys", {3}, {20}, 2, 32}};
+  for (const auto& c : cases) {
+    const auto in = make_inputs<T>(c);
     const auto mine = run_attention<T>(ctx, in);
     const auto expected = test::attention_oracle(in);
     double largest = 0;
@@ -130,7 +134,7 @@ TYPED_TEST(AttentionCudaTest, EveryBucketOfTheTable) {
     for (std::size_t i = 0; i < expected.dtable.size(); ++i) {
       const double tolerance = std::is_same_v<T, bfloat16> ? 1e-2 : 1e-5;
       EXPECT_TRUE(std::abs(mine.dtable[i] - expected.dtable[i]) <= tolerance * largest)
-          << "bucket " << i / 2 << ", head " << i % 2;
+          << c.name << ": bucket " << i / 2 << ", head " << i % 2;
     }
   }
 }
