@@ -1,6 +1,5 @@
 // Attention, rung 3: 64 queries of a block share tiles of 32 keys and values in shared memory. Each thread owns a query, with its
-// output in registers: no shuffle, no sum across threads. All threads read the same key at the same time, which costs one pass
-// over the banks.
+// output in registers: no shuffle, no sum across threads. All threads read the same key at the same time, a broadcast.
 
 #include "kernels/attention/ladder/attention_ladder_device.h"
 #include "kernels/common/launch.h"
