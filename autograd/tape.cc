@@ -32,7 +32,9 @@ int Tape<T>::add_slot(const Slot& slot) {
 
 template <class T>
 Variable<T> Tape<T>::leaf(View<T, 2> value) {
-  return Variable<T>(value, recording() ? add_slot<T>(value, true) : -1);
+  Slot slot = slot_of(value);
+  slot.keep = true;
+  return Variable<T>(value, recording() ? add_slot(slot) : -1);
 }
 
 template <class T>

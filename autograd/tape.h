@@ -62,7 +62,7 @@ class Tape {
   /// The same over memory that already exists, for an operation that works in place.
   template <class V>
   Variable<V> output_in(View<V, 2> memory, std::initializer_list<VariableSlot> inputs) {
-    return Variable<V>(memory, wants_gradient(inputs) ? add_slot<V>(memory) : -1);
+    return Variable<V>(memory, wants_gradient(inputs) ? add_slot(slot_of(memory)) : -1);
   }
   /// Wraps memory that outlives the tape's step and never gets a gradient.
   template <class V>
@@ -138,8 +138,8 @@ class Tape {
 
   bool wants_gradient(std::initializer_list<VariableSlot> inputs) const;
   template <class G>
-  int add_slot(View<G, 2> value, bool keep = false) {
-    return add_slot({.rows = value.rows(), .cols = value.cols(), .bytes = value.size() * std::int64_t{sizeof(G)}, .keep = keep});
+  static Slot slot_of(View<G, 2> value) {
+    return {.rows = value.rows(), .cols = value.cols(), .bytes = value.size() * std::int64_t{sizeof(G)}};
   }
   int add_slot(const Slot& slot);
   int parameter_slot(ParameterStore<T>& store, ParameterId id);

@@ -6,6 +6,7 @@
 #include "autograd/ops/embedding.h"
 #include "autograd/ops/linear.h"
 #include "autograd/ops/rms_norm.h"
+#include "autograd/ops/rows.h"
 #include "autograd/ops/sums.h"
 #include "autograd/optimizer.h"
 #include "kernels/common/elementwise.h"
@@ -108,14 +109,14 @@ std::vector<double> mixed_gradient(const Device& device) {
   const auto second = rms_norm_residual<T>(tape, y, stream, tape.parameter(store, norm), 1e-6, 0, NormInput::kReuse);
   const auto gathered = embedding(tape, second.y, tape.keep(rows));
   const auto sum = add(tape, gathered, embedding(tape, second.y, tape.keep(std::vector<std::int32_t>{1, 2, 3, 4})));
-  // A loss whose gradient is known: row r of the sum has 0.25 (r + 1) everywhere.
-  const auto wide = cast<Acc<T>>(tape, sum);
+  // A loss whose gradient is known: row r of two copies of the sum has 0.25 (r + 1) everywhere.
+  const auto wide = concat_rows(tape, {cast<Acc<T>>(tape, sum), cast<Acc<T>>(tape, sum)});
   const auto total = tape.template output<Acc<T>>(1, 1, {wide});
   dispatch<T>(device, [&](auto& ctx) { fill<Acc<T>>(ctx, total.value(), 0); });
   tape.record("total", total, [&tape, wide] {
     const auto d = tape.claim(wide);
     dispatch<T>(tape.device(), [&](auto& ctx) {
-      for (std::int64_t r = 0; r < 4; ++r) fill<Acc<T>>(ctx, d.view.slice_rows(r, 1), 0.25 * static_cast<double>(r + 1));
+      for (std::int64_t r = 0; r < 8; ++r) fill<Acc<T>>(ctx, d.view.slice_rows(r, 1), 0.25 * static_cast<double>(r + 1));
     });
   });
   tape.backward(total);

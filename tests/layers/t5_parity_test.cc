@@ -43,16 +43,11 @@ TEST_P(T5ParityOn, InBf16TheFixturesAreWithinTwiceTheNaiveError) {
   // It was computed in bf16 indeed.
   if (device.kind() == DeviceKind::kCuda) {
     for (const auto& line : report.lines()) {
-      if (line.name == "logits") EXPECT_GT(line.max_error, 1e-4);
+      if (line.name == "logits") {
+        EXPECT_GT(line.max_error, 1e-4);
+      }
     }
   }
-}
-
-// The larger one, with the gated feed-forward: on the device alone, whose storage is bf16.
-TEST(T5ParityBf16, TheGatedModelIsWithinTwiceTheNaiveError) {
-  GALREC_REQUIRE_DEVICE(DeviceKind::kCuda, device);
-  const auto report = run_t5_parity(device, test::golden("flan_tiny"), ParityPrecision::kBf16);
-  EXPECT_TRUE(report.ok()) << report.to_text();
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, T5ParityOn, testing::ValuesIn(test::built_devices()),
