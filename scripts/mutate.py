@@ -12,7 +12,7 @@ The tree is built once for the executor (build/mutation/executor). A bug is a co
 first: one translation unit is compiled (-O1) and linked before the operation's library, which then gives all but that unit. A bug
 counts as caught when the CUDA cases of the test fail, crash or hang; those that the plain executor does not notice run again under
 the race detector. Each unit also runs without a bug, and must pass. Results are kept in build/mutation/results.json: a call that ends
-early goes on where it stopped (--fresh forgets them). Exit 1 when a smaller share is caught than required, 2 when something does not
+early goes on where it stopped (--fresh forgets them; what was caught once counts although the file has changed elsewhere). Exit 1 when a smaller share is caught than required, 2 when something does not
 fit any more or is not done yet.
 """
 import argparse
@@ -165,7 +165,8 @@ class Bug:
         text = (ROOT / self.file).read_text()
         self.matches = text.count(entry["find"])
         self.text = text.replace(entry["find"], entry["replace"])
-        self.key = hashlib.sha1("\0".join((self.test, self.file, entry.get("unit", ""), self.text)).encode()).hexdigest()
+        parts = (self.test, self.file, entry.get("unit", ""), entry["find"], entry["replace"])
+        self.key = hashlib.sha1("\0".join(parts).encode()).hexdigest()
 
     def units(self):
         if self.file.endswith(".cu"):
@@ -219,22 +220,24 @@ def with_controls(bugs, results):
     return out
 
 
-def table(bugs, results, command):
+def table(bugs, results, known, command):
     by_op = collections.defaultdict(list)
     for bug in bugs:
         by_op[bug.op].append(bug)
-    planted = [b for b in bugs if "equivalent" not in b.entry]
+    planted = [b for b in bugs if b in known]
+    waiting = [b for b in bugs if "equivalent" not in b.entry and b not in known]
     by = {kind: sum(results[b.key]["by"] == kind for b in planted) for kind in KINDS}
     caught = sum(by.values())
     lines = ["# Bugs planted in the CUDA kernels", "",
              f"`{command}`: {len(planted)} bugs in {len({b.file for b in planted})} files, {caught} caught by the tests "
              f"({caught / len(planted):.1%}): {by['executor']} on the executor as it is, {by['race detector']} more under its race "
              "detector.", "",
-             "| operation | planted | caught | not caught | same results |", "|---|---|---|---|---|"]
+             "| operation | planted | caught | not caught | no difference | listed, not run yet |", "|---|---|---|---|---|---|"]
     for op, own in by_op.items():
-        there = [b for b in own if "equivalent" not in b.entry]
+        there = [b for b in own if b in planted]
         found = sum(bool(results[b.key]["by"]) for b in there)
-        lines.append(f"| {op} | {len(there)} | {found} | {len(there) - found} | {len(own) - len(there)} |")
+        later = sum(b in waiting for b in own)
+        lines.append(f"| {op} | {len(there)} | {found} | {len(there) - found} | {len(own) - len(there) - later} | {later} |")
     survivors = [b for b in planted if not results[b.key]["by"]]
     lines += ["", "## Not caught", ""]
     lines += [f"- {b.op}, {b.file}: {b.entry['bug']}. {b.entry.get('survives', 'No reason yet.')}" for b in survivors]
@@ -304,10 +307,10 @@ def main():
     for b in known:
         if not results[b.key]["by"]:
             print(f"  not caught: {b.op}, {b.file}: {b.entry['bug']}{'' if 'survives' in b.entry else ' (no reason yet)'}")
+    if options.write:
+        (ROOT / options.write).write_text(table(bugs, results, known, f"scripts/mutate.py --write {options.write}"))
     if stale or broken or len(known) < len(planted):
         sys.exit(2)
-    if options.write:
-        (ROOT / options.write).write_text(table(bugs, results, f"scripts/mutate.py --write {options.write}"))
     sys.exit(caught < options.require * len(known))
 
 

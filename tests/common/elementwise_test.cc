@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <utility>
 
 #include "tests/support/backends.h"
 #include "tests/support/compare.h"
@@ -69,6 +70,30 @@ TYPED_TEST(Elementwise, AddsScaled) {
       }
     }
   }
+}
+
+// One side is a single long row for the kernel, the other is not.
+TYPED_TEST(Elementwise, DenseMeetsRowsWithGaps) {
+  using T = typename TypeParam::Value;
+  GALREC_REQUIRE_BACKEND(TypeParam, ctx);
+  const auto x = rounded<T>(test::random_normal<double>(9 * 24, 1));
+  for (const auto [from_gap, to_gap] : {std::pair<std::int64_t, std::int64_t>{8, 0}, {0, 8}, {3, 0}, {0, 3}}) {
+    Staged<T> from(ctx, 9, 24, x, from_gap), y(ctx, 9, 24, to_gap);
+    add_scaled<T>(ctx, y, from, 1, Accumulate::kOverwrite);
+    test::expect_same_bits(y.doubles(), x, "copy");
+  }
+}
+
+TYPED_TEST(Elementwise, AMatrixIsCopiedToItselfAndAddedToItself) {
+  using T = typename TypeParam::Value;
+  GALREC_REQUIRE_BACKEND(TypeParam, ctx);
+  auto x = rounded<T>(test::random_normal<double>(9 * 24, 1));
+  Staged<T> y(ctx, 9, 24, x, 8);
+  add_scaled<T>(ctx, y, y, 1, Accumulate::kOverwrite);
+  test::expect_same_bits(y.doubles(), x, "copied");
+  add_scaled<T>(ctx, y, y, 1, Accumulate::kAdd);
+  for (auto& v : x) v *= 2;
+  test::expect_same_bits(y.doubles(), x, "added");
 }
 
 TYPED_TEST(Elementwise, ReadsAScalar) {

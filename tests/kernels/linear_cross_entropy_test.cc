@@ -174,6 +174,14 @@ TEST(LinearCrossEntropy, BitsDoNotDependOnThreads) {
   }
 }
 
+// Up to 64 rows take a path of their own, block by block of classes.
+TEST(LinearCrossEntropy, BitsOfFewRowsDoNotDependOnThreads) {
+  for (const Inputs& in : {Inputs(1, 31, 2500), Inputs(8, 64, 5000), Inputs(33, 127, 1031), Inputs(64, 33, 3001)}) {
+    expect_same_for_all_threads<float>(in);
+    expect_same_for_all_threads<double>(in);
+  }
+}
+
 TEST(LinearCrossEntropy, GradientsAndBiasAreOptional) {
   const Inputs in(33, 31, 127);
   CpuContext ctx(2);

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "kernels/spmm/spmm.h"
+#include "tests/kernels/spmm_cases.h"
 #include "tests/support/backends.h"
 #include "tests/support/compare.h"
 #include "tests/support/random.h"
@@ -16,70 +17,19 @@
 namespace galrec {
 namespace {
 
+using Case = test::SpmmCase;
+using test::graph_of;
+using test::ragged_graph;
+using Results = test::SpmmResults;
+using test::SparseGraph;
 using test::Staged;
 
-struct Graph {
-  std::int64_t rows, cols;
-  std::vector<std::int32_t> row_ptr = {0}, col_idx = {};
-};
-
-Graph graph_of(const std::vector<std::int64_t>& degrees, std::int64_t cols, std::uint64_t seed) {
-  Graph g{static_cast<std::int64_t>(degrees.size()), cols};
-  for (const auto degree : degrees) g.row_ptr.push_back(static_cast<std::int32_t>(g.row_ptr.back() + degree));
-  g.col_idx = test::random_ids(g.row_ptr.back(), static_cast<std::int32_t>(cols), seed);
-  return g;
-}
-
-// Degrees 0, 1, small, and now and then a hub longer than a piece.
-Graph ragged_graph(std::int64_t rows, std::int64_t cols, std::uint64_t seed) {
-  std::vector<std::int64_t> degrees;
-  PhiloxStream random({.seed = seed});
-  for (std::int64_t r = 0; r < rows; ++r)
-    degrees.push_back(static_cast<std::int64_t>(random.below(random.below(7) == 0 ? 700 : 12)));
-  return graph_of(degrees, cols, seed);
-}
-
-struct Case {
-  Graph graph;
-  std::int64_t cols, gap = 0;
-  bool out_scaled = true, in_scaled = true, with_total = true;
-  Accumulate accumulate = Accumulate::kOverwrite;
-  std::vector<double> x, y, total, out_scale, in_scale;
-};
-
 template <class T>
-Case make_case(Graph g, std::int64_t cols, std::int64_t gap = 0) {
-  const std::int64_t r = g.rows, s = g.cols;
-  return {.graph = std::move(g),
-          .cols = cols,
-          .gap = gap,
-          .x = test::quantized<T>(test::random_normal<double>(s * cols, 1)),
-          .y = test::quantized<T>(test::random_normal<double>(r * cols, 2)),
-          .total = test::random_normal<double>(r * cols, 3),
-          .out_scale = test::random_normal<double>(r, 4),
-          .in_scale = test::random_normal<double>(s, 5)};
-}
-
-struct Results {
-  std::vector<double> y, total;
-};
-
-Results naive(const Case& k) {
-  Results out{k.y, k.total};
-  for (std::int64_t r = 0; r < k.graph.rows; ++r) {
-    for (std::int64_t c = 0; c < k.cols; ++c) {
-      double sum = 0;
-      for (std::int32_t e = k.graph.row_ptr[r]; e < k.graph.row_ptr[r + 1]; ++e) {
-        const std::int32_t s = k.graph.col_idx[e];
-        sum += (k.in_scaled ? k.in_scale[s] : 1) * k.x[s * k.cols + c];
-      }
-      if (k.out_scaled) sum *= k.out_scale[r];
-      double& y = out.y[r * k.cols + c];
-      y = k.accumulate == Accumulate::kAdd ? y + sum : sum;
-      if (k.with_total) out.total[r * k.cols + c] += y;
-    }
-  }
-  return out;
+Case make_case(SparseGraph g, std::int64_t cols, std::int64_t gap = 0) {
+  Case k(std::move(g), cols, gap);
+  k.x = test::quantized<T>(k.x);
+  k.y = test::quantized<T>(k.y);
+  return k;
 }
 
 template <class T>
@@ -101,7 +51,7 @@ Results run(CudaContext& ctx, const Case& k) {
 
 template <class T>
 void check(CudaContext& ctx, const Case& k, const std::string& what) {
-  const auto expected = naive(k);
+  const auto expected = test::naive_spmm(k);
   const auto actual = run<T>(ctx, k);
   test::expect_close(actual.y, expected.y, test::Tolerance<T>::kRelative, what + " y");
   test::expect_close(actual.total, expected.total, test::Tolerance<float>::kRelative, what + " total");

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/kernels/spmm_cases.h"
 #include "tests/support/compare.h"
 #include "tests/support/finite_difference.h"
 #include "tests/support/guarded.h"
@@ -17,26 +18,11 @@
 namespace galrec {
 namespace {
 
+using Case = test::SpmmCase;
+using Graph = test::SparseGraph;
 using test::Matrix;
+using test::ragged_graph;
 using test::Tolerance;
-
-struct Graph {
-  std::int64_t rows, cols;
-  std::vector<std::int32_t> row_ptr = {0}, col_idx = {};
-  CsrView view() const { return {view_of(row_ptr), view_of(col_idx)}; }
-};
-
-// Degrees 0, 1, small, and now and then a hub of many times the others' degree. Repeated and unsorted columns are legal.
-Graph ragged_graph(std::int64_t rows, std::int64_t cols, std::uint64_t seed) {
-  Graph g{rows, cols};
-  PhiloxStream random({.seed = seed});
-  for (std::int64_t r = 0; r < rows; ++r) {
-    const std::uint64_t degree = random.below(7) == 0 ? 300 : random.below(12);
-    for (std::uint64_t e = 0; e < degree; ++e) g.col_idx.push_back(static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(cols))));
-    g.row_ptr.push_back(static_cast<std::int32_t>(g.col_idx.size()));
-  }
-  return g;
-}
 
 Graph transposed(const Graph& g) {
   Graph t{g.cols, g.rows};
@@ -49,44 +35,6 @@ Graph transposed(const Graph& g) {
     t.row_ptr.push_back(static_cast<std::int32_t>(t.col_idx.size()));
   }
   return t;
-}
-
-struct Case {
-  Graph graph;
-  std::int64_t cols;
-  bool out_scaled = true, in_scaled = true, with_total = true;
-  Accumulate accumulate = Accumulate::kOverwrite;
-  std::vector<double> x, y, total, out_scale, in_scale;
-
-  Case(Graph g, std::int64_t c) : graph(std::move(g)), cols(c) {
-    x = test::random_normal<double>(graph.cols * c, 1);
-    y = test::random_normal<double>(graph.rows * c, 2);
-    total = test::random_normal<double>(graph.rows * c, 3);
-    out_scale = test::random_normal<double>(graph.rows, 4);
-    in_scale = test::random_normal<double>(graph.cols, 5);
-  }
-};
-
-struct Results {
-  std::vector<double> y, total;
-};
-
-Results naive(const Case& k) {
-  Results out{k.y, k.total};
-  for (std::int64_t r = 0; r < k.graph.rows; ++r) {
-    for (std::int64_t c = 0; c < k.cols; ++c) {
-      double sum = 0;
-      for (std::int32_t e = k.graph.row_ptr[r]; e < k.graph.row_ptr[r + 1]; ++e) {
-        const std::int32_t s = k.graph.col_idx[e];
-        sum += (k.in_scaled ? k.in_scale[s] : 1) * k.x[s * k.cols + c];
-      }
-      if (k.out_scaled) sum *= k.out_scale[r];
-      double& y = out.y[r * k.cols + c];
-      y = k.accumulate == Accumulate::kAdd ? y + sum : sum;
-      out.total[r * k.cols + c] += y;
-    }
-  }
-  return out;
 }
 
 template <class T>
@@ -102,17 +50,17 @@ Ran<T> run(const Case& k, int threads) {
   if (k.accumulate == Accumulate::kAdd) y.emplace(k.graph.rows, k.cols, k.y, 1);
   else y.emplace(k.graph.rows, k.cols, 1);
   const auto out_scale = test::convert<T>(k.out_scale), in_scale = test::convert<T>(k.in_scale);
-  spmm<T>(ctx, y->view(), k.with_total ? total.view() : View<T, 2>(), k.graph.view(), x.view(),
+  spmm<T>(ctx, y->view(), k.with_total ? total.view() : View<T, 2>(), CsrView{view_of(k.graph.row_ptr), view_of(k.graph.col_idx)}, x.view(),
           k.out_scaled ? view_of(out_scale) : View<const T, 1>(), k.in_scaled ? view_of(in_scale) : View<const T, 1>(), k.accumulate);
   return {y->values(), total.values()};
 }
 
 template <class T>
 void check(const Case& k, const std::string& what) {
-  const auto expected = naive(k);
+  const auto expected = test::naive_spmm(k);
   const auto ran = run<T>(k, 2);
   test::expect_close(ran.y, expected.y, Tolerance<T>::kRelative, what + " y");
-  test::expect_close(ran.total, k.with_total ? expected.total : k.total, Tolerance<T>::kRelative, what + " total");
+  test::expect_close(ran.total, expected.total, Tolerance<T>::kRelative, what + " total");
 }
 
 TEST(Spmm, EqualsTheDefinitionOnHostileShapes) {

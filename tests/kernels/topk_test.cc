@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "tests/kernels/topk_cases.h"
 #include "tests/support/compare.h"
 #include "tests/support/guarded.h"
 #include "tests/support/matrix.h"
@@ -18,85 +18,24 @@
 namespace galrec {
 namespace {
 
+using test::Best;
+using Case = test::RankingCase;
+using test::counted;
 using test::Guarded;
 using test::Matrix;
+using test::Ranks;
+using test::sorted;
 
-// Small integers: every score is exact in both types and in any order of summation, and ties abound.
-std::vector<double> small_integers(std::int64_t n, std::uint64_t seed, std::int64_t range = 3) {
-  PhiloxStream random({.seed = seed});
-  std::vector<double> out(static_cast<std::size_t>(n));
-  for (auto& x : out) x = static_cast<double>(random.below(static_cast<std::uint64_t>(2 * range + 1))) - static_cast<double>(range);
-  return out;
-}
-
-struct Case {
-  std::int64_t n, c, v;
-  std::vector<double> queries, items, bias;
-  std::vector<std::int32_t> targets, row_ptr, excluded;
-
-  // Query i excludes i % 5 random items (some twice), query 3 everything.
-  Case(std::int64_t queries_, std::int64_t cols, std::int64_t items_) : n(queries_), c(cols), v(items_) {
-    queries = small_integers(n * c, 1);
-    items = small_integers(v * c, 2);
-    bias = small_integers(v, 3, 1);
-    targets = test::random_ids(n, static_cast<std::int32_t>(v), 4);
-    row_ptr = {0};
-    for (std::int64_t i = 0; i < n; ++i) {
-      std::vector<std::int32_t> row = test::random_ids(i % 5, static_cast<std::int32_t>(v), 100 + i);
-      if (i % 10 == 4) row.push_back(row.front());
-      if (i % 7 == 2) row.push_back(targets[i]);
-      if (i == 3) {
-        row.resize(v);
-        std::iota(row.begin(), row.end(), 0);
-      }
-      excluded.insert(excluded.end(), row.begin(), row.end());
-      row_ptr.push_back(static_cast<std::int32_t>(excluded.size()));
-    }
-  }
-
-  ExcludedItems lists() const { return {view_of(row_ptr), view_of(excluded)}; }
-  double score(std::int64_t q, std::int64_t item) const {
-    double sum = bias.empty() ? 0 : bias[item];
-    for (std::int64_t i = 0; i < c; ++i) sum += queries[q * c + i] * items[item * c + i];
-    return sum;
-  }
-  bool is_excluded(std::int64_t q, std::int64_t item) const {
-    return std::find(excluded.begin() + row_ptr[q], excluded.begin() + row_ptr[q + 1], item) != excluded.begin() + row_ptr[q + 1];
-  }
-};
+ExcludedItems lists_of(const Case& in) { return {view_of(in.row_ptr), view_of(in.excluded)}; }
 
 template <class T>
-struct Best {
-  std::vector<std::int32_t> indices;
-  std::vector<T> scores;
-};
-
-template <class T>
-Best<T> run_top_k(const Case& in, std::int64_t k, int threads) {
+Best run_top_k(const Case& in, std::int64_t k, int threads) {
   CpuContext ctx(threads);
   Matrix<T> queries(in.n, in.c, in.queries), items(in.v, in.c, in.items, 2), scores(in.n, k);
   Matrix<std::int32_t> indices(in.n, k, 1);
   const auto bias = test::convert<T>(in.bias);
-  top_k<T>(ctx, indices.view(), scores.view(), queries.view(), items.view(), view_of(bias), in.lists());
-  return {indices.values(), scores.values()};
-}
-
-// By sorting every candidate.
-Best<double> sorted(const Case& in, std::int64_t k) {
-  Best<double> out;
-  for (std::int64_t q = 0; q < in.n; ++q) {
-    std::vector<std::pair<double, std::int32_t>> all;
-    for (std::int64_t v = 0; v < in.v; ++v) {
-      if (!in.is_excluded(q, v)) all.emplace_back(-in.score(q, v), static_cast<std::int32_t>(v));
-    }
-    std::sort(all.begin(), all.end());
-    for (std::int64_t j = 0; j < k; ++j) {
-      const bool found = j < static_cast<std::int64_t>(all.size());
-      out.indices.push_back(found ? all[j].second : -1);
-      out.scores.push_back(found ? -all[j].first : -std::numeric_limits<double>::infinity());
-    }
-  }
-  return out;
+  top_k<T>(ctx, indices.view(), scores.view(), queries.view(), items.view(), view_of(bias), lists_of(in));
+  return {indices.values(), test::convert<double>(scores.values())};
 }
 
 template <class T>
@@ -106,7 +45,7 @@ void check_top_k(const Case& in, std::int64_t k) {
     const auto ran = run_top_k<T>(in, k, threads);
     const std::string what = fmt::format("{} x {} of {}, k {}, {} threads", in.n, in.c, in.v, k, threads);
     ASSERT_EQ(ran.indices, expected.indices) << what;
-    ASSERT_EQ(ran.scores, test::convert<T>(expected.scores)) << what;
+    ASSERT_EQ(ran.scores, expected.scores) << what;
   }
 }
 
@@ -164,43 +103,24 @@ TEST(TopK, MinusInfinityIsAScore) {
 }
 
 template <class T>
-struct Ranks {
-  std::vector<std::int32_t> ranks, ties;
-  std::vector<T> scores;
-};
-
-template <class T>
-Ranks<T> run_target_rank(const Case& in, int threads) {
+Ranks run_target_rank(const Case& in, int threads) {
   CpuContext ctx(threads);
   Matrix<T> queries(in.n, in.c, in.queries), items(in.v, in.c, in.items, 2);
   const auto bias = test::convert<T>(in.bias);
   Guarded<std::int32_t> ranks(in.n), ties(in.n);
   Guarded<T> own(in.n);
-  target_rank<T>(ctx, ranks.vector(), ties.vector(), own.vector(), queries.view(), items.view(), view_of(bias), view_of(in.targets), in.lists());
-  return {ranks.values(), ties.values(), own.values()};
+  target_rank<T>(ctx, ranks.vector(), ties.vector(), own.vector(), queries.view(), items.view(), view_of(bias), view_of(in.targets), lists_of(in));
+  return {ranks.values(), ties.values(), test::convert<double>(own.values())};
 }
 
 template <class T>
 void check_target_rank(const Case& in) {
-  std::vector<std::int32_t> expected_ranks, expected_ties;
-  std::vector<T> expected_scores;
-  for (std::int64_t q = 0; q < in.n; ++q) {
-    const double mine = in.score(q, in.targets[q]);
-    std::int32_t above = 0, equal = 0;
-    for (std::int64_t v = 0; v < in.v; ++v) {
-      if (v == in.targets[q] || in.is_excluded(q, v)) continue;
-      above += in.score(q, v) > mine;
-      equal += in.score(q, v) == mine;
-    }
-    expected_ranks.push_back(1 + above + equal);
-    expected_ties.push_back(equal);
-    expected_scores.push_back(static_cast<T>(mine));
-  }
+  const auto expected = counted(in);
   for (int threads = 1; threads <= 4; ++threads) {
     const auto ran = run_target_rank<T>(in, threads);
-    ASSERT_EQ(ran.ranks, expected_ranks) << in.n << " of " << in.v;
-    ASSERT_EQ(ran.ties, expected_ties);
-    ASSERT_EQ(ran.scores, expected_scores);
+    ASSERT_EQ(ran.ranks, expected.ranks) << in.n << " of " << in.v;
+    ASSERT_EQ(ran.ties, expected.ties);
+    ASSERT_EQ(ran.scores, expected.scores);
   }
 }
 

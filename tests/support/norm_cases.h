@@ -51,6 +51,7 @@ struct NormProblem {
 
   NormProblem(NormShape s, NormForm f, double rate) : shape(s), form(f) {
     options.dropout = {.rate = rate, .key = {.seed = 11, .step = 3, .stream = 5}};
+    options.eps = 0.01;  // large enough to be seen
     const std::int64_t n = s.rows * s.cols;
     x = quantized<T>(random_normal<double>(n, 1));
     residual = random_normal<double>(n, 2);
