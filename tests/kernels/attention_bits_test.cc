@@ -66,7 +66,8 @@ TYPED_TEST(AttentionBitsTest, TwoRunsAreEqual) {
 TYPED_TEST(AttentionBitsTest, NaNStaysInItsSequence) {
   using T = typename TypeParam::Value;
   GALREC_REQUIRE_BACKEND(TypeParam, ctx);
-  for (const test::Lengths& lengths : {test::Lengths{5, 20, 70}, test::Lengths{70, 130, 5}, test::Lengths{260, 3, 300}}) {
+  for (const test::Lengths& lengths :
+       {test::Lengths{5, 20, 70}, test::Lengths{70, 130, 5}, test::Lengths{260, 3, 300}}) {
     const auto clean = test::make_inputs<T>({"nan", lengths, lengths, 2, 32, AttentionMask::kNone, true, 0.1});
     auto in = clean;
     const auto first = in.cu_q[1] * in.width, last = in.cu_q[2] * in.width;
@@ -98,6 +99,65 @@ TYPED_TEST(AttentionBitsTest, OffsetsOutOfOrderAreReported) {
     EXPECT_THROW(test::run_attention<T>(ctx, bad), CheckError) << at;
   }
   EXPECT_THROW(test::run_attention<T>(ctx, test::make_inputs<T>({"too long", {1}, {4097}, 1, 8})), CheckError);
+}
+
+TYPED_TEST(AttentionBitsTest, WrongShapesAreRefused) {
+  using T = typename TypeParam::Value;
+  GALREC_REQUIRE_BACKEND(TypeParam, ctx);
+  const test::Staged<T> rows(ctx, 4, 8, std::vector<double>(32, 0.5)),
+      wide(ctx, 4, 260, std::vector<double>(1040, 0.5)), out(ctx, 4, 8);
+  const test::Staged<float> table(ctx, 5, 2, std::vector<double>(10, 0.0)), lse(ctx, 4, 2, std::vector<double>(8, 0.0));
+  const test::Staged<std::int32_t> cu(ctx, 1, 3, std::vector<std::int32_t>{0, 1, 4}),
+      index(ctx, 1, 1027, std::vector<std::int32_t>(1027, 0));
+  struct Arguments {
+    View<T, 2> o, dq, dk;
+    View<float, 2> lse, dtable;
+    View<const T, 2> q, k, v;
+    View<const std::int32_t, 1> cu_q, cu_k;
+    View<const float, 2> table;
+    RelativeBuckets buckets;
+    AttentionOptions options;
+  };
+  const Arguments good{
+      out, out, out, lse, table.view(), rows, rows, rows, cu, cu, table, {index.vector().slice(0, 9)}, {.heads = 2}};
+  const auto forward = [&](const Arguments& a) {
+    attention_forward<T>(ctx, a.o, a.lse, a.q, a.k, a.v, a.cu_q, a.cu_k, a.table, a.buckets, a.options);
+  };
+  const auto backward = [&](const Arguments& a) {
+    attention_backward<T>(ctx, a.dq, a.dk, a.dk, a.dtable, a.q, a.q, a.k, a.v, View<const T, 2>(a.o),
+                          View<const float, 2>(a.lse), a.cu_q, a.cu_k, a.table, a.buckets, a.options,
+                          Accumulate::kOverwrite, Accumulate::kOverwrite);
+  };
+  EXPECT_NO_THROW(forward(good));
+  const auto refuse = [&](const char* what, auto change) {
+    Arguments a = good;
+    change(a);
+    EXPECT_THROW(forward(a), CheckError) << what;
+    EXPECT_THROW(backward(a), CheckError) << what;
+  };
+  refuse("heads", [](Arguments& a) { a.options.heads = 0; });
+  refuse("columns for heads", [](Arguments& a) { a.options.heads = 3; });
+  refuse("no columns", [](Arguments& a) { a.q = a.q.slice_cols(0, 0); });
+  refuse("v", [](Arguments& a) { a.v = a.v.slice_rows(0, 3); });
+  refuse("k and v", [](Arguments& a) { a.k = a.v = a.v.slice_cols(0, 6); });
+  refuse("offsets", [](Arguments& a) { a.cu_k = a.cu_k.slice(0, 2); });
+  refuse("no offsets", [](Arguments& a) { a.cu_q = a.cu_k = a.cu_k.slice(0, 0); });
+  refuse("scale", [](Arguments& a) { a.options.scale = 0; });
+  refuse("head size", [&](Arguments& a) { a.q = a.k = a.v = wide; });
+  refuse("table", [](Arguments& a) { a.table = a.table.slice_cols(0, 1); });
+  refuse("even indices", [&](Arguments& a) { a.buckets = {index.vector().slice(0, 8)}; });
+  refuse("reach", [&](Arguments& a) { a.buckets = {index.vector()}; });
+  refuse("o", [](Arguments& a) { a.o = a.o.slice_rows(0, 3); });
+  refuse("lse", [](Arguments& a) { a.lse = a.lse.slice_rows(0, 3); });
+  refuse("lse of other heads", [](Arguments& a) { a.lse = a.lse.slice_cols(0, 1); });
+  const auto refuse_backward = [&](const char* what, auto change) {
+    Arguments a = good;
+    change(a);
+    EXPECT_THROW(backward(a), CheckError) << what;
+  };
+  refuse_backward("dq", [](Arguments& a) { a.dq = a.dq.slice_rows(0, 3); });
+  refuse_backward("dk", [](Arguments& a) { a.dk = a.dk.slice_cols(0, 4); });
+  refuse_backward("dtable", [](Arguments& a) { a.dtable = a.dtable.slice_rows(0, 4); });
 }
 
 }  // namespace

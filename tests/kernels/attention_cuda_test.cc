@@ -108,6 +108,7 @@ TYPED_TEST(AttentionCudaTest, CrossAttention) {
                           {"causal uneven", {40, 3, 200}, {9, 80, 20}, 2, 16, kCausal, true},
                           {"scaled", {33, 70}, {33, 70}, 2, 32, kNone, false, 0, 0.176},
                           {"no keys at all", {3, 2}, {0, 0}, 2, 8},
+                          {"no keys for many queries", {300, 2}, {0, 0}, 2, 8},
                           {"no queries at all", {0, 0}, {4, 2}, 2, 8},
                           {"empty batch", {}, {}, 2, 8, kNone, false}});
 }
