@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Which lines and branches of the CUDA kernels do the tests execute? Builds the emulated backend with gcov, runs the CUDA tests, counts.
+"""Which lines and branches of the CUDA kernels do the tests execute? Builds the emulated backend with gcov, runs the CUDA tests.
 
     scripts/coverage.py [--build build/coverage] [--counted] [--write bench/results/coverage.md] [--require 0.95]
 
-Counts the lines of kernels/**/*.cu and *.cuh that hold code, over all instantiations of a template together; lists those that no test
-reached, and the lines of which a branch always went one way, in every instantiation. tests/kernels/coverage_gaps.json gives reasons:
-{"file" or "*", "line" (part of its text), "why"}. Exit 1 when a smaller share of lines than required is covered.
+Counts the lines of kernels/**/*.cu and *.cuh that hold code, over all instantiations of a template together; lists those that no
+test reached, and the lines of which a branch always went one way, in every instantiation. tests/kernels/coverage_gaps.json gives
+reasons: {"file" or "*", "line" (part of its text), "why"}. Exit 1 when a smaller share of lines than required is covered.
 """
 import argparse
 import collections
@@ -46,7 +46,8 @@ def run_tests(folder):
 
 
 def gcov(folder, data):
-    done = subprocess.run(["gcov", "--json-format", "--branch-probabilities", "--stdout", str(data)], capture_output=True, cwd=folder)
+    command = ["gcov", "--json-format", "--branch-probabilities", "--stdout", str(data)]
+    done = subprocess.run(command, capture_output=True, cwd=folder)
     text = gzip.decompress(done.stdout) if done.stdout[:2] == b"\x1f\x8b" else done.stdout
     lines = []
     for document in text.splitlines():
@@ -120,9 +121,10 @@ def main():
         for n in sorted(lines):
             print(f"  one way only {name}:{n}: {line_of(name, n)}  {reason(name, n)}")
     if options.write:
+        figures = f"{covered} of {total} lines ({covered / max(1, total):.2%})"
         rows = ["# Lines of the CUDA kernels that tests execute", "",
-                f"`scripts/coverage.py --write {options.write}`: {covered} of {total} lines ({covered / max(1, total):.2%}), counted by gcov on "
-                "the executor's build (-O1), over all instantiations of a template together.", "",
+                f"`scripts/coverage.py --write {options.write}`: {figures}, counted by "
+                "gcov on the executor's build (-O1), over all instantiations of a template together.", "",
                 "| file | lines | covered | not reached | branches that always went one way, at lines |", "|---|---|---|---|---|"]
         for name, lines in sorted(counts.items()):
             share = 1 - len(missed[name]) / max(1, len(lines))

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
 """Does the test suite notice bugs in the CUDA kernels? Plants one small bug after the other and runs the tests of its operation.
 
-    scripts/mutate.py [--ops rms_norm,gemm] [--seconds 200] [--fresh] [--survivors] [--write bench/results/mutation.md] [--require 0.95]
+    scripts/mutate.py [--ops rms_norm,gemm] [--seconds 200] [--fresh] [--survivors] [--as-built] [--write FILE] [--require 0.95]
 
-tests/mutation/<op>.json lists the bugs: {"file", "find" (must occur once), "replace", "bug" (in words)} and, where the defaults do not
-fit, "unit" (the .cu file that sees a header; otherwise all of the operation that include it) and "test" (the test program; otherwise
-test_<op>). "equivalent": the reason why nothing that a test could see changes; such a bug is not planted and not counted. "survives":
-the reason why no test notices it; it counts as not caught.
+tests/mutation/<op>.json lists the bugs: {"file", "find" (must occur once), "replace", "bug" (in words)} and, where the defaults do
+not fit, "unit" (the .cu file that sees a header; otherwise all of the operation that include it) and "test" (the test program;
+otherwise test_<op>). "equivalent": the reason why nothing that a test could see changes; such a bug is not planted and not counted.
+"survives": the reason why no test notices it; it counts as not caught. "survived_until": the test that was written for it.
 
-The tree is built once for the executor (build/mutation/executor). A bug is a copy of its file in a folder that the compiler searches
-first: one translation unit is compiled (-O1) and linked before the operation's library, which then gives all but that unit. A bug
+The tree is built once for the executor (build/mutation/executor). A bug is a copy of its file in a folder that the compiler
+searches first: one translation unit is compiled (-O1) and linked before the library, which then gives all but that unit. A bug
 counts as caught when the CUDA cases of the test fail, crash or hang; those that the plain executor does not notice run again under
-the race detector. Each unit also runs without a bug, and must pass. Results are kept in build/mutation/results.json: a call that ends
-early goes on where it stopped (--fresh forgets them; what was caught once counts although the file has changed elsewhere). Exit 1 when a smaller share is caught than required, 2 when something does not
-fit any more or is not done yet.
+the race detector. Each unit also runs without a bug, and must pass. Results are kept in build/mutation/results.json: a call that
+ends early goes on where it stopped; what was caught once counts although the file has changed elsewhere, until --fresh. Exit 1 when
+a smaller share is caught than required, 2 when something does not fit any more or is not done yet.
 """
 import argparse
 import collections
@@ -87,7 +87,8 @@ class Build:
             if test in self.ready:
                 return
             program = self.folder / "bin" / test
-            sources = [*(ROOT / "tests").glob(f"kernels/{op}_*"), *(ROOT / "tests").glob(f"common/{test[len('test_common_'):]}_test.cc")]
+            sources = [*(ROOT / "tests" / "kernels").glob(f"{op}_*")]
+            sources += (ROOT / "tests" / "common").glob(f"{test[len('test_common_'):]}_test.cc")
             fresh = program.exists() and all(p.stat().st_mtime < program.stat().st_mtime for p in sources)
             if not (as_built and fresh):
                 print(f"building {test} ({self.kind})", flush=True)
@@ -246,6 +247,8 @@ def table(bugs, results, known, command):
     if halfway:
         lines += ["", "Not noticed by the executor as it is; the race detector has not looked yet:", ""]
         lines += [f"- {b.op}, {b.file}: {b.entry['bug']}" for b in halfway]
+    lines += ["", "## Survived at first, and became tests", ""]
+    lines += [f"- {b.op}, {b.file}: {b.entry['bug']}: {b.entry['survived_until']}" for b in bugs if "survived_until" in b.entry]
     lines += ["", "## Changes that no test can see", "", "Planted at first, and understood when nothing failed; not counted.", ""]
     lines += [f"- {b.op}, {b.file}: {b.entry['bug']}. {b.entry['equivalent']}" for b in bugs if "equivalent" in b.entry]
     lines += ["", "## All", "", "| operation | file | bug | caught by |", "|---|---|---|---|"]
