@@ -30,8 +30,8 @@ template <int kTiles>
 class DistanceSums {
  public:
   static constexpr int kColumns = 8 * (kTiles + 1);
-  // Zeros lie on both sides of a row, so that diagonals need not ask where they leave it; rows are 8 banks apart: pairs of
-  // all 32 lanes meet no conflict.
+  // Zeros lie on both sides of a row, so that diagonals need not ask where they leave it; rows are 8 banks apart: pairs
+  // of all 32 lanes meet no conflict.
   static constexpr int kFront = 8, kWalks = (kColumns + 7 + kWarpSize - 1) / kWarpSize;
   static constexpr int kRow = kFront + kWalks * kWarpSize;
   static constexpr int kPatch = 8 * kRow;  // floats
