@@ -61,7 +61,7 @@ run_case() {  # run_case LABEL FILTER COMMAND…: one test program; a line with 
 run_cases() {  # run_cases STAGE FILTER OPERATIONS COMMAND…
   local stage=$1 filter=$2 operations=$3
   shift 3
-  mkdir -p "$out/$stage"
+  rm -rf "${out:?}/$stage" && mkdir -p "$out/$stage"
   export -f run_case passed_in count
   export out
   local jobs
@@ -157,6 +157,7 @@ dataset() {  # the folder of a data set: given, shared with the checkout, or mad
 stage_train() {
   local data steps=200 preset=mini
   data=$(dataset)
+  rm -rf "$out/train" "$out/lightgcn"
   local train=("$bin/galrec" train --data "$data" --out "$out/train" --device cuda)
   if [ -n "$rehearse" ]; then  # random item vectors: LightGCN's epoch would take longer than everything else
     steps=2 preset=nano
