@@ -67,9 +67,12 @@ if [ "$all" = yes ]; then
 
   build race kernel_tests
   build race simt_tests
+  build race galrec
   step "CUDA tests under the executor's race detector"
   # Left out: offsets that overlap make segments write the same rows, which the test wants reported, not ordered.
   run_tests race -j2 -R "$cuda_cases" -E OffsetsThatCannotBeTrue
+  step "traffic, bank conflicts and matrix FLOPs of every kernel against the recorded figures"
+  build/race/bin/galrec bench kernels --meter --check bench/results/meter.json | tail -n 12
 fi
 
 build emulated all
