@@ -77,7 +77,7 @@ TYPED_TEST(Elementwise, DenseMeetsRowsWithGaps) {
   using T = typename TypeParam::Value;
   GALREC_REQUIRE_BACKEND(TypeParam, ctx);
   const auto x = rounded<T>(test::random_normal<double>(9 * 24, 1));
-  for (const auto [from_gap, to_gap] : {std::pair<std::int64_t, std::int64_t>{8, 0}, {0, 8}, {3, 0}, {0, 3}}) {
+  for (const auto& [from_gap, to_gap] : {std::pair<std::int64_t, std::int64_t>{8, 0}, {0, 8}, {3, 0}, {0, 3}}) {
     Staged<T> from(ctx, 9, 24, x, from_gap), y(ctx, 9, 24, to_gap);
     add_scaled<T>(ctx, y, from, 1, Accumulate::kOverwrite);
     test::expect_same_bits(y.doubles(), x, "copy");
