@@ -58,7 +58,7 @@ TEST(RecommendersOnCuda, LightGcnFollowsTheCpu) {
 }
 
 TEST(RecommendersOnCuda, SasRecFollowsTheCpu) {
-  SasRecOptions options{.dropout = 0.2, .lr = 0.003, .batch = 16, .seed = 4};
+  SasRecOptions options{.encoder = {}, .dropout = 0.2, .lr = 0.003, .batch = 16, .seed = 4};
   options.encoder.hidden_size = 16;
   options.encoder.intermediate_size = 32;
   options.encoder.max_seq_length = 8;
