@@ -80,6 +80,9 @@ if [ "$all" = yes ]; then
   step "CUDA tests, lanes shuffled and blocks in reverse order, device memory closed to the host"
   GALREC_SIMT_LANES=shuffled GALREC_SIMT_BLOCKS=reverse GALREC_SIMT_GUARD_HOST=1 run_tests emulated -j2 -R "$cuda_cases"
 
+  step "the GPU suite, rehearsed on the executor"
+  scripts/gpu_suite.sh --rehearse --out build/rehearsal --only conformance,tests,parity,bench,train,memcheck
+
   if command -v nvcc >/dev/null; then
     step "nvcc: every kernel for sm_80 and sm_90a, warnings as errors, no register spilled"
     scripts/compiled.py --check
