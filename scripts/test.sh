@@ -26,15 +26,15 @@ step() { printf '\n== %s (%s)\n' "$1" "$(date +%H:%M:%S)"; }
 step "packages"
 if [ "$all" = yes ]; then scripts/install_packages.sh sanitizers; else scripts/install_packages.sh; fi
 
-build() {  # build PRESET TARGET [-DOPTION…]: configure a preset and build a target of it
-  local preset=$1 target=$2
-  shift 2
+build() {  # build PRESET TARGET…: configure a preset and build targets of it
+  local preset=$1
+  shift
   step "build: $preset"
   # GCC's flow analysis raises false alarms in instrumented code; the other builds keep warnings errors.
   local strict=$werror
   case "$preset" in asan | race) strict=OFF ;; esac
-  cmake --preset "$preset" -DGALREC_WERROR=$strict "$@" >build/"$preset".configure.log 2>&1 || { cat build/"$preset".configure.log; exit 1; }
-  cmake --build --preset "$preset" --target "$target" -- --quiet
+  cmake --preset "$preset" -DGALREC_WERROR=$strict >build/"$preset".configure.log 2>&1 || { cat build/"$preset".configure.log; exit 1; }
+  cmake --build --preset "$preset" --target "$@" -- --quiet
 }
 mkdir -p build
 
@@ -65,9 +65,7 @@ if [ "$all" = yes ]; then
   step "fuzzers"
   scripts/fuzz.sh "${GALREC_FUZZ_SECONDS:-10}"
 
-  build race kernel_tests
-  build race simt_tests
-  build race galrec
+  build race kernel_tests simt_tests galrec
   step "CUDA tests under the executor's race detector"
   # Left out: offsets that overlap make segments write the same rows, which the test wants reported, not ordered.
   run_tests race -j2 -R "$cuda_cases" -E OffsetsThatCannotBeTrue

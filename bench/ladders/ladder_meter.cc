@@ -53,21 +53,8 @@ MeteredRung meter_rung(CudaContext& ctx, const LadderWorkload& ladder, const Lad
   (rung.units == ladder::Units::kOrdinary ? m.workload.fma_flops : m.workload.mma_flops) = ladder.flops;
   m.workload.exps = ladder.exps;
   for (const auto& [name, k] : simt::metered_kernels()) {
-    constexpr double kSector = 32;
     out.blocks += static_cast<double>(k.blocks);
-    m.launches += static_cast<double>(k.launches);
-    m.load_unique += kSector * static_cast<double>(k.load.unique_sectors);
-    m.store_unique += kSector * static_cast<double>(k.store.unique_sectors);
-    m.load_requested += kSector * static_cast<double>(k.load.sectors);
-    m.store_requested += kSector * static_cast<double>(k.store.sectors);
-    m.used += static_cast<double>(k.load.used_bytes + k.store.used_bytes);
-    m.requests += static_cast<double>(k.load.requests + k.store.requests);
-    m.matrix_passes += static_cast<double>(k.ldmatrix.passes);
-    m.matrix_least += static_cast<double>(k.ldmatrix.least_passes);
-    m.shared_passes += static_cast<double>(k.shared_load.passes + k.shared_store.passes);
-    m.shared_least += static_cast<double>(k.shared_load.least_passes + k.shared_store.least_passes);
-    m.barriers += static_cast<double>(k.barriers);
-    m.mma_flops += static_cast<double>(k.mma_flops);
+    apps::add_kernel(m, k);
   }
   return out;
 }

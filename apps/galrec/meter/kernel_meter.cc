@@ -71,6 +71,8 @@ std::string ways(const simt::SharedTraffic& a, const simt::SharedTraffic& b) {
   return least > 0 ? fmt::format("{:.2f}", static_cast<double>(a.passes + b.passes) / least) : "";
 }
 
+}  // namespace
+
 void add_kernel(MeteredWorkload& m, const simt::KernelTraffic& k) {
   constexpr double kSector = 32;
   m.launches += static_cast<double>(k.launches);
@@ -88,8 +90,6 @@ void add_kernel(MeteredWorkload& m, const simt::KernelTraffic& k) {
   m.mma_flops += static_cast<double>(k.mma_flops);
   m.kernels.push_back(k);
 }
-
-}  // namespace
 
 std::vector<MeteredWorkload> meter_kernels(CudaContext& ctx, const std::string& filter,
                                            const std::function<void(const MeteredWorkload&)>& done) {

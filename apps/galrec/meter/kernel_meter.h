@@ -35,6 +35,9 @@ struct MeteredWorkload {
   double mma_ratio() const { return workload.mma_flops > 0 ? mma_flops / workload.mma_flops : 1; }
 };
 
+/// Adds what the meter counted of one kernel.
+void add_kernel(MeteredWorkload& m, const simt::KernelTraffic& k);
+
 /// Runs every workload whose name contains `filter` once under the meter. `done` hears of each.
 std::vector<MeteredWorkload> meter_kernels(CudaContext& ctx, const std::string& filter,
                                            const std::function<void(const MeteredWorkload&)>& done);
