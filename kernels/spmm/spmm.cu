@@ -221,6 +221,21 @@ __global__ void sum_listed(Problem<T> k, View<const std::int32_t, 1> list) {
   });
 }
 
+/// f.operator()<columns of one access, threads of a group>() for rows of `cols` elements.
+template <class T, class F>
+void with_groups(std::int64_t cols, bool vectors, const F& f) {
+  constexpr int kWidth = kRowWidth<T, float>;
+  if (!vectors) {
+    f.template operator()<1, kWarpSize>();
+  } else if (cols > 16 * kWidth) {
+    f.template operator()<kWidth, 32>();
+  } else if (cols > 8 * kWidth) {
+    f.template operator()<kWidth, 16>();
+  } else {
+    f.template operator()<kWidth, 8>();
+  }
+}
+
 template <int Width, int Lanes, class T>
 void run_listed(CudaContext& ctx, const Problem<T>& k, View<const std::int32_t, 1> list) {
   constexpr std::int64_t kGroups = kThreads / Lanes;
@@ -263,15 +278,7 @@ void spmm(CudaContext& ctx, View<T, 2> y, View<Acc<T>, 2> total, const CsrView& 
   const View<float, 2> partial(scratch->alloc<float>(slots * stride), {slots, cols}, {stride, 1});
   const Problem<T> k{y,     total, partial,        graph.row_ptr.data, graph.col_idx.data, rows,
                      edges, x,     out_scale.data, in_scale.data,      accumulate,         ctx.status()};
-  if (!all_in_vectors(kWidth, y, total, x)) {
-    run<1, kWarpSize>(ctx, k);
-  } else if (cols > 16 * kWidth) {
-    run<kWidth, 32>(ctx, k);
-  } else if (cols > 8 * kWidth) {
-    run<kWidth, 16>(ctx, k);
-  } else {
-    run<kWidth, 8>(ctx, k);
-  }
+  with_groups<T>(cols, all_in_vectors(kWidth, y, total, x), [&]<int kGroupWidth, int kLanes>() { run<kGroupWidth, kLanes>(ctx, k); });
 }
 
 template <class T>
@@ -285,7 +292,6 @@ void spmm_rows(CudaContext& ctx, View<T, 2> y, const CsrView& graph, View<const 
   GALREC_CHECK(y.data != x.data || y.empty(), "y aliases x");
   GALREC_CHECK(x.rows() <= std::numeric_limits<std::int32_t>::max(), "{} rows of x", x.rows());
   if (rows.extent(0) == 0 || cols == 0) return;
-  constexpr int kWidth = kRowWidth<T, float>;
   const Problem<T> k{.y = y,
                      .total = {},
                      .partial = {},
@@ -298,15 +304,8 @@ void spmm_rows(CudaContext& ctx, View<T, 2> y, const CsrView& graph, View<const 
                      .in_scale = in_scale.data,
                      .accumulate = Accumulate::kOverwrite,
                      .status = ctx.status()};
-  if (!all_in_vectors(kWidth, y, x)) {
-    run_listed<1, kWarpSize>(ctx, k, rows);
-  } else if (cols > 16 * kWidth) {
-    run_listed<kWidth, 32>(ctx, k, rows);
-  } else if (cols > 8 * kWidth) {
-    run_listed<kWidth, 16>(ctx, k, rows);
-  } else {
-    run_listed<kWidth, 8>(ctx, k, rows);
-  }
+  with_groups<T>(cols, all_in_vectors(kRowWidth<T, float>, y, x),
+                 [&]<int kGroupWidth, int kLanes>() { run_listed<kGroupWidth, kLanes>(ctx, k, rows); });
 }
 
 #define GALREC_INSTANTIATE(T)                                                                       \
