@@ -81,7 +81,6 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks)
   if (first >= end) return;
   const auto tiles_of = [&](int last) { return (common.visible(last, seq.keys) + kKeys - 1) / kKeys; };
   const int total = tiles_of(end - 1);
-  const bool fits = total <= S::kStages;
 
   const int far = common.bias.reach + S::kMargin, padded = (end - first + 15) / 16 * 16;
   BiasWindow window(reinterpret_cast<float*>(&s + 1), window_capacity, far, 1 - first - padded,
@@ -145,8 +144,6 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks)
         }
       }
     }
-    if (copying && fits)
-      for (int tile = tiles + S::kAhead; tile < total; ++tile) copy_keys(tile);
     if (rows == 0) continue;
     float scale[2];
 #pragma unroll
