@@ -54,7 +54,8 @@ void BlockRunner::prepare(const Launch& launch, const Schedule& schedule) {
 void BlockRunner::reset_block(std::uint64_t linear_index) {
   const dim3 grid = block_.grid;
   const std::uint64_t plane = linear_index / grid.x;
-  block_.index = {static_cast<unsigned>(linear_index % grid.x), static_cast<unsigned>(plane % grid.y), static_cast<unsigned>(plane / grid.y)};
+  block_.index = {static_cast<unsigned>(linear_index % grid.x), static_cast<unsigned>(plane % grid.y),
+                  static_cast<unsigned>(plane / grid.y)};
   block_.linear_index = linear_index;
   ++block_.epoch;
   shared_.poison();
@@ -92,8 +93,8 @@ void BlockRunner::run(std::uint64_t linear_index) {
     }
   }
   if (!shared_.intact()) {
-    throw Error(fmt::format("shared memory overrun: bytes behind the {} of the launch were written in block ({},{},{})", shared_.size(),
-                            block_.index.x, block_.index.y, block_.index.z));
+    throw Error(fmt::format("shared memory overrun: bytes behind the {} of the launch were written in block ({},{},{})",
+                            shared_.size(), block_.index.x, block_.index.y, block_.index.z));
   }
   if (Observer* o = observer()) o->block_ends(block_);
 }

@@ -26,7 +26,8 @@ bool sides_are_right(const void* to, const void* from, std::size_t bytes, cudaMe
     case cudaMemcpyHostToDevice: return on_device(to, bytes) && !touches_device(from);
     case cudaMemcpyDeviceToHost: return !touches_device(to) && on_device(from, bytes);
     case cudaMemcpyDeviceToDevice: return on_device(to, bytes) && on_device(from, bytes);
-    case cudaMemcpyDefault: return (!touches_device(to) || on_device(to, bytes)) && (!touches_device(from) || on_device(from, bytes));
+    case cudaMemcpyDefault:
+      return (!touches_device(to) || on_device(to, bytes)) && (!touches_device(from) || on_device(from, bytes));
   }
   return false;
 }
@@ -113,7 +114,9 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
     galrec::simt::enqueue(stream, [=] { copy_now(to, from, bytes); });
   } else {
     const auto* first = static_cast<const std::byte*>(from);
-    galrec::simt::enqueue(stream, [to, staged = std::vector<std::byte>(first, first + bytes)] { copy_now(to, staged.data(), staged.size()); });
+    galrec::simt::enqueue(stream, [to, staged = std::vector<std::byte>(first, first + bytes)] {
+      copy_now(to, staged.data(), staged.size());
+    });
   }
   return cudaSuccess;
 }

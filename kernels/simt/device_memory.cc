@@ -130,10 +130,11 @@ class Registry {
       for (const auto& [begin, block] : self.blocks_) {
         if (at < block.mapped || at >= block.mapped + block.mapped_bytes + kPage) continue;
         char text[256];
+        const bool kernel = self.open_ > 0;
         const int length = std::snprintf(text, sizeof(text),
                                          "%s: byte %td of the %zu bytes of device memory at %p was touched by %s\n",
-                                         self.open_ > 0 ? "device memory overrun" : "host code dereferences device memory", at - begin,
-                                         block.bytes, static_cast<const void*>(begin), self.open_ > 0 ? "a kernel or a copy" : "the host");
+                                         kernel ? "device memory overrun" : "host code dereferences device memory", at - begin,
+                                         block.bytes, static_cast<const void*>(begin), kernel ? "a kernel or a copy" : "the host");
         if (write(STDERR_FILENO, text, static_cast<std::size_t>(length)) < 0) break;
       }
       self.mutex_.unlock();

@@ -22,8 +22,9 @@ constexpr std::size_t kMaxShared = 227 * 1024;
 constexpr std::uint64_t kWorthSharing = 1024;
 
 std::string describe(const Launch& l) {
-  return fmt::format("{}:{}: launch of {} with grid ({},{},{}), block ({},{},{}), {} bytes of shared memory", l.where.file, l.where.line,
-                     name_of_kernel(l.kernel), l.grid.x, l.grid.y, l.grid.z, l.block.x, l.block.y, l.block.z, l.shared_bytes);
+  return fmt::format("{}:{}: launch of {} with grid ({},{},{}), block ({},{},{}), {} bytes of shared memory", l.where.file,
+                     l.where.line, name_of_kernel(l.kernel), l.grid.x, l.grid.y, l.grid.z, l.block.x, l.block.y, l.block.z,
+                     l.shared_bytes);
 }
 
 }  // namespace

@@ -19,7 +19,8 @@ std::string lanes_of(unsigned mask) { return fmt::format("mask {:08x}", mask); }
 void fail(const std::string& what, Place where) {
   if (running_lane == nullptr) throw Error(fmt::format("{} at {}:{}, outside of a kernel", what, where.file, where.line));
   const uint3 b = running_lane->block->index, t = running_lane->thread;
-  throw Error(fmt::format("{} at {}:{} in block ({},{},{}), thread ({},{},{})", what, where.file, where.line, b.x, b.y, b.z, t.x, t.y, t.z));
+  throw Error(fmt::format("{} at {}:{} in block ({},{},{}), thread ({},{},{})", what, where.file, where.line, b.x, b.y, b.z, t.x,
+                          t.y, t.z));
 }
 
 void BlockRunner::collective(const char* name, unsigned mask, void* argument, Combine combine, Place where) {
@@ -30,7 +31,8 @@ void BlockRunner::collective(const char* name, unsigned mask, void* argument, Co
   me.argument = argument;
   // Nearly always this lane either comes first, or finds one operation pending, which is its own.
   PendingOperation& first = warp.pending[0];
-  const bool expected = warp.pending_count == 1 && first.mask == mask && first.combine == combine && first.where == where && (mask & bit) != 0;
+  const bool expected = warp.pending_count == 1 && first.mask == mask && first.combine == combine && first.where == where &&
+                        (mask & bit) != 0;
   PendingOperation& met = expected ? first : join(name, mask, combine, where);
   met.arrived |= bit;
   if (met.arrived != mask) return suspend();
@@ -42,7 +44,9 @@ void BlockRunner::collective(const char* name, unsigned mask, void* argument, Co
 
 PendingOperation& BlockRunner::join(const char* name, unsigned mask, Combine combine, Place where) {
   Warp& warp = *running_lane->warp;
-  if ((mask >> running_lane->lane & 1u) == 0) fail(std::string(name) + ": the calling lane is not in its own " + lanes_of(mask), where);
+  if ((mask >> running_lane->lane & 1u) == 0) {
+    fail(std::string(name) + ": the calling lane is not in its own " + lanes_of(mask), where);
+  }
   for (unsigned i = 0; i < warp.pending_count; ++i) {
     PendingOperation& p = warp.pending[i];
     if ((p.mask & mask) == 0) continue;
@@ -58,8 +62,8 @@ PendingOperation& BlockRunner::join(const char* name, unsigned mask, Combine com
 }
 
 void BlockRunner::fail_to_meet(const PendingOperation& other, const char* name, unsigned mask, Place where) const {
-  fail_with_table(fmt::format("{} with {} while lanes of it wait at {} with {}", at(name, where), lanes_of(mask), at(other.name, other.where),
-                              lanes_of(other.mask)));
+  fail_with_table(fmt::format("{} with {} while lanes of it wait at {} with {}", at(name, where), lanes_of(mask),
+                              at(other.name, other.where), lanes_of(other.mask)));
 }
 
 int BlockRunner::barrier(const char* name, BarrierKind kind, int predicate, Place where) {
@@ -112,8 +116,8 @@ void BlockRunner::expect_nobody_waits_for(const Lane& lane, const char* instead,
 }
 
 void BlockRunner::fail_to_come(const PendingOperation& awaited, const Lane& lane, const char* instead, Place where) const {
-  fail_with_table(fmt::format("lanes wait at {} ({}) for lane {}, which {}", at(awaited.name, awaited.where), lanes_of(awaited.mask), lane.lane,
-                              where.line == 0 ? instead : "is at " + at(instead, where)));
+  fail_with_table(fmt::format("lanes wait at {} ({}) for lane {}, which {}", at(awaited.name, awaited.where),
+                              lanes_of(awaited.mask), lane.lane, where.line == 0 ? instead : "is at " + at(instead, where)));
 }
 
 void BlockRunner::fail_with_table(const std::string& what) const {

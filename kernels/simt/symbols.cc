@@ -35,7 +35,8 @@ Symbols read_symbols() {
   Symbols symbols;
   std::ifstream in("/proc/self/exe", std::ios::binary);
   ElfW(Ehdr) header{};
-  if (!in.read(reinterpret_cast<char*>(&header), sizeof(header)) || std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return symbols;
+  in.read(reinterpret_cast<char*>(&header), sizeof(header));
+  if (!in || std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return symbols;
   std::vector<ElfW(Shdr)> sections(header.e_shnum);
   in.seekg(static_cast<std::streamoff>(header.e_shoff));
   in.read(reinterpret_cast<char*>(sections.data()), static_cast<std::streamsize>(sections.size() * sizeof(sections[0])));
@@ -87,7 +88,8 @@ std::string name_of_kernel(const void* kernel) {
   const auto found = symbols.find(reinterpret_cast<std::uintptr_t>(kernel));
   if (found == symbols.end()) return fmt::format("kernel at {}", kernel);
   int status = 0;
-  const std::unique_ptr<char, decltype(&std::free)> readable(abi::__cxa_demangle(found->second.c_str(), nullptr, nullptr, &status), &std::free);
+  const std::unique_ptr<char, decltype(&std::free)> readable(
+      abi::__cxa_demangle(found->second.c_str(), nullptr, nullptr, &status), &std::free);
   return shortened(status == 0 ? readable.get() : found->second);
 }
 
