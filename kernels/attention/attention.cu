@@ -4,7 +4,7 @@
 
 #include "kernels/attention/attention_ffma.h"
 #include "kernels/attention/attention_mma.h"
-#include "kernels/attention/attention_passes.h"
+#include "kernels/attention/attention_passes_device.h"
 #include "kernels/common/launch.h"
 #include "kernels/common/rows_device.h"
 

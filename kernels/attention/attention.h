@@ -17,7 +17,7 @@
 //           lengths of the sequence only, no atomics on floats: equal bits whatever the grid, the batch around it, the GPU.
 //           Offsets that fall, end elsewhere than at Tq, Tk or span more than 4096 keys are reported through ctx.status().
 // Launch    CPU: (sequence, head) pairs in parallel, a score strip that stays in L2
-//           CUDA: a work list built on the device (attention_list.h), length classes, grids sized by Tq, Tk, B, H alone
+//           CUDA: a work list built on the device (attention_list_device.h), length classes, grids sized by Tq, Tk, B, H alone
 // Reference Vaswani et al. 2017; Raffel et al. 2020 (relative bias); Dao et al. 2022 (backward from lse)
 
 #include "kernels/common/context.h"

@@ -1,7 +1,7 @@
 #pragma once
 // Attention in fp32, on the ordinary units.
 
-#include "kernels/attention/attention_list.h"
+#include "kernels/attention/attention_list_device.h"
 
 namespace galrec::attention_cuda {
 

@@ -1,4 +1,4 @@
-#include "kernels/attention/attention_list.h"
+#include "kernels/attention/attention_list_device.h"
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
 #pragma once
 // Attention in bf16, on the tensor cores.
 
-#include "kernels/attention/attention_list.h"
+#include "kernels/attention/attention_list_device.h"
 
 namespace galrec::attention_cuda {
 

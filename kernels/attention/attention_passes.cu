@@ -1,4 +1,4 @@
-#include "kernels/attention/attention_passes.h"
+#include "kernels/attention/attention_passes_device.h"
 
 #include "kernels/common/launch.h"
 #include "kernels/common/rows_device.h"

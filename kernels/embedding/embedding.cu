@@ -3,7 +3,7 @@
 #include "kernels/common/device_status.h"
 #include "kernels/common/launch.h"
 #include "kernels/common/rows_device.h"
-#include "kernels/embedding/position_sort.h"
+#include "kernels/embedding/position_sort_device.h"
 
 namespace galrec {
 

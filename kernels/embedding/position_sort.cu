@@ -6,7 +6,7 @@
 #include "kernels/common/block_scan.h"
 #include "kernels/common/device_status.h"
 #include "kernels/common/launch.h"
-#include "kernels/embedding/position_sort.h"
+#include "kernels/embedding/position_sort_device.h"
 
 namespace galrec {
 

@@ -11,11 +11,11 @@
 // Numerics and determinism  fp32 log-sum-exp with exact maxima, tiles of the queue in order; p+ - 1 is taken as -sum_q p_q, which
 //           does not cancel; an empty queue, or one with every row masked, gives loss 0. Full precision whatever the context's is
 // Launch    CPU: blocks of anchors in parallel; the queue streams through in tiles
-//           CUDA: forward (2 N Q C FLOPs) a block for each 64 or 128 anchors x 128 queue rows (topk/score_tile.h), whose maxima and
-//           sums are merged in queue order. Backward (4 N Q C: scores again, then sum_q p_q k_q) over at most 32 fixed splits of
-//           the queue, merged in split order. bf16, C <= 1024: a block for each 32 anchors and split keeps its sums in registers,
-//           the columns shared among 8 warps, 51 to 163 KB of shared memory (info_nce_columns.cu), p rounded to bf16 for the
-//           product; fp32: probabilities of at most 64 MiB of the queue in scratch, then a product (info_nce_two_pass.cu)
+//           CUDA: forward (2 N Q C FLOPs) a block for each 64 or 128 anchors x 128 queue rows (common/score_tile.h), whose maxima
+//           and sums are merged in queue order. Backward (4 N Q C: scores again, then sum_q p_q k_q) over at most 32 fixed splits
+//           of the queue, merged in split order. bf16, C <= 1024: a block for each 32 anchors and split keeps its sums in
+//           registers, the columns shared among 8 warps, 51 to 163 KB of shared memory (info_nce_columns.cu), p rounded to bf16
+//           for the product; fp32: probabilities of at most 64 MiB of the queue in scratch, then a product (info_nce_two_pass.cu)
 // Reference van den Oord et al. 2018; He et al. 2020 (MoCo); GAL-Rec eqs. 14, 15
 
 #include "kernels/common/context.h"

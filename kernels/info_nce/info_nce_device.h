@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "kernels/common/launch.h"
+#include "kernels/common/score_tile.h"
 #include "kernels/info_nce/info_nce.h"
-#include "kernels/topk/score_tile.h"
 
 namespace galrec {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "kernels/gemm/gemm.h"
-#include "kernels/linear_cross_entropy/linear_cross_entropy_mma.h"
-#include "kernels/linear_cross_entropy/linear_cross_entropy_rows.h"
+#include "kernels/linear_cross_entropy/linear_cross_entropy_mma_device.h"
+#include "kernels/linear_cross_entropy/linear_cross_entropy_rows_device.h"
 
 namespace galrec {
 

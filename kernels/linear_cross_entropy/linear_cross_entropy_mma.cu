@@ -1,7 +1,7 @@
 // A block multiplies a tile of rows by a tile of columns and, in place of storing logits, reduces each row of the tile to its
 // maximum and its sum of exponentials (forward), or stores the gradient of the logits (backward).
 
-#include "kernels/linear_cross_entropy/linear_cross_entropy_mma.h"
+#include "kernels/linear_cross_entropy/linear_cross_entropy_mma_device.h"
 
 #include <cmath>
 

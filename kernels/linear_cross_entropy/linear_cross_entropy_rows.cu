@@ -1,4 +1,4 @@
-#include "kernels/linear_cross_entropy/linear_cross_entropy_rows.h"
+#include "kernels/linear_cross_entropy/linear_cross_entropy_rows_device.h"
 
 #include <cmath>
 

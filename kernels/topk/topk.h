@@ -11,9 +11,9 @@
 //           fewer than K candidates: index -1, score -inf. ties_n counts the candidates other than t that equal its score.
 //           Equal rows of items have equal scores. A NaN score is a NumericalError (CUDA: at the next check_status()).
 // Launch    CPU: scores by gemm, blocks of queries.  CUDA: K <= 512; blocks of 64 or 128 queries x fixed splits of the items, in
-//           tiles of 128 items (score_tile.h: bf16 mma, fp32 FFMA; 75 to 108 KB of shared memory). top_k: scores above the row's
-//           k-th best go to the row's list in scratch (at most 64 MiB in all), lists are merged in split order. target_rank: the
-//           targets' scores first, then counts. FLOPs 2 N V C. Excluded lists in any order, read once for every 512 items
+//           tiles of 128 items (common/score_tile.h: bf16 mma, fp32 FFMA; 75 to 108 KB of shared memory). top_k: scores above the
+//           row's k-th best go to the row's list in scratch (at most 64 MiB in all), lists are merged in split order. target_rank:
+//           the targets' scores first, then counts. FLOPs 2 N V C. Excluded lists in any order, read once for every 512 items
 // Reference -
 
 #include "kernels/common/context.h"

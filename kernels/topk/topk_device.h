@@ -2,7 +2,7 @@
 // What top_k and target_rank share on the device: their operands, and which items a block's queries may not rank.
 
 #include "kernels/common/device_status.h"
-#include "kernels/topk/score_tile.h"
+#include "kernels/common/score_tile.h"
 #include "kernels/topk/topk.h"
 
 namespace galrec {

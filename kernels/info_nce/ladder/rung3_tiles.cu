@@ -1,11 +1,11 @@
 // InfoNCE, rung 3: 64 anchors share what is read of the queue. A block makes 64 x 128 scores at a time on the tensor cores, in
-// the registers of its threads (kernels/topk/score_tile.h), and takes them into the running sums of its anchors. It still walks
+// the registers of its threads (kernels/common/score_tile.h), and takes them into the running sums of its anchors. It still walks
 // the whole queue alone: there are as many blocks as sixty-fours of anchors.
 
 #include "kernels/common/launch.h"
+#include "kernels/common/score_tile.h"
 #include "kernels/info_nce/ladder/info_nce_ladder.h"
 #include "kernels/info_nce/ladder/running_lse.h"
-#include "kernels/topk/score_tile.h"
 
 namespace galrec::ladder {
 
