@@ -189,7 +189,6 @@ __global__ void __launch_bounds__(kThreads, 1)
     __syncwarp();  // before the stage is filled again
   }
   cp_async_wait<0>();
-  __syncthreads();
 
 #pragma unroll
   for (int m = 0; m < 2; ++m) {
@@ -208,6 +207,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     const float of_keys = warp_sum<4>(pull[h]);
+    // Its place held scores, last read before the barrier that precedes the products.
     if (lane % 4 == 0) s.pull[warp % 4][row[h]] = of_keys;
   }
   __syncthreads();
