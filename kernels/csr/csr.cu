@@ -15,7 +15,8 @@ namespace {
 
 constexpr int kBlockNodes = 256;  // nodes, and threads, of a block that counts
 constexpr int kScanThreads = 1024;
-constexpr int kDrawThreads = 64;  // 16 KB of picks
+constexpr int kDrawThreads = 64;
+constexpr int kPickPitch = kDrawThreads + 4;  // four nodes' slots 0 to 7 lie in different banks
 
 /// within[n + 1]: the counts of the block's nodes up to n, summed; totals: the block's sum.
 __global__ void count_neighbors(std::int32_t* within, int* totals, SampleProblem problem, std::int64_t n,
@@ -48,20 +49,39 @@ __global__ void __launch_bounds__(kScanThreads) scan_totals(int* totals, std::in
   }
 }
 
-/// A thread a node: where its neighbours go, then the draw. A node out of range was counted as none.
-__global__ void draw_neighbors(std::int32_t* ptr, std::int32_t* items, const std::int32_t* within, const int* totals,
-                               SampleProblem problem, std::int64_t n) {
-  struct Shared {
-    std::int32_t picked[kMaxFanout][kDrawThreads];  // a column a thread: no bank conflicts
-  };
-  auto& s = block_shared<Shared>();
+struct DrawShared {
+  std::int32_t picked[kMaxFanout][kPickPitch];  // a column a thread
+  std::int32_t end[kDrawThreads];               // of each thread's items among its warp's
+};
+
+/// A thread a node: where its neighbours go, then the draw. A node out of range was counted as none. What a warp has picked
+/// is copied by all its lanes together, since it goes to neighbouring places.
+__global__ void __launch_bounds__(kDrawThreads) draw_neighbors(std::int32_t* ptr, std::int32_t* items, const std::int32_t* within,
+                                                               const int* totals, SampleProblem problem, std::int64_t n) {
+  auto& s = block_shared<DrawShared>();
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kDrawThreads + thread_id();
-  if (i >= n) return;
-  const std::int64_t group = i / kBlockNodes;
-  const int base = totals[group], before = i % kBlockNodes == 0 ? 0 : within[i], after = within[i + 1];
-  ptr[i + 1] = base + after;
+  const std::int64_t warp_node = i - lane_id();
+  if (warp_node >= n) return;
+  const int base = totals[warp_node / kBlockNodes];
+  const int warp_begin = warp_node % kBlockNodes == 0 ? 0 : within[warp_node];
+  const int after = within[min(i + 1, n)];
+  int before = __shfl_up_sync(kFullMask, after, 1);
+  if (lane_id() == 0) before = warp_begin;
+  if (i < n) ptr[i + 1] = base + after;
   if (i == 0) ptr[0] = 0;
-  if (after > before) problem.draw(i, items + base + before, after - before, {&s.picked[0][thread_id()], kDrawThreads});
+  if (after > before) problem.pick(i, after - before, {&s.picked[0][thread_id()], kPickPitch});
+  s.end[thread_id()] = after - warp_begin;
+  __syncwarp();
+
+  const std::int32_t* ends = s.end + thread_id() - lane_id();
+  std::int32_t* out = items + base + warp_begin;
+  for (int at = lane_id(); at < ends[kWarpSize - 1]; at += kWarpSize) {
+    int owner = 0;  // the first lane whose items end behind this place
+#pragma unroll
+    for (int step = kWarpSize / 2; step > 0; step /= 2) owner += ends[owner + step - 1] <= at ? step : 0;
+    const int slot = at - (owner > 0 ? ends[owner - 1] : 0);
+    out[at] = problem.col_idx[s.picked[slot][thread_id() - lane_id() + owner]];
+  }
 }
 
 }  // namespace
@@ -92,8 +112,7 @@ void csr_sample(CudaContext& ctx, View<std::int32_t, 1> ptr, View<std::int32_t, 
          problem, n, graph.rows, ctx.status());
   launch(scan_totals, 1, kScanThreads, sizeof(BlockScratch<int>), ctx.stream(), totals.data, groups);
   launch(draw_neighbors, (n + kDrawThreads - 1) / kDrawThreads, kDrawThreads,
-         kMaxFanout * kDrawThreads * sizeof(std::int32_t), ctx.stream(), ptr.data, items.data, within.data, totals.data,
-         problem, n);
+         sizeof(DrawShared), ctx.stream(), ptr.data, items.data, within.data, totals.data, problem, n);
 }
 
 }  // namespace galrec

@@ -7,14 +7,16 @@
 // Shapes    src, dst (E) int32 | row_ptr (R+1), col_idx (E) int32 | nodes, exclude (N) int32 | out_ptr (N+1), out (<= N*fanout)
 // Backward  -
 // Saved and aliasing  -
-// Numerics and determinism  a sample is a pure function of (key, draw id of the node, slot): Floyd's algorithm over Philox numbers, never of the
-//           thread or the batch; what is done to a node is one source (sample_one.h) for CPU and GPU, bit-equal on both. Block of
-//           (draw id n, slot s): n * 64 + s, so fanout <= 64.
-// Launch    building and transposing: two serial counting sorts; sampling: Thrust transform, scan, for_each on the context's threads
-//           CUDA: sampling only: counts and their sums per 256 nodes, one block that scans the sums, then a thread a node that draws, its
-//           picks in shared memory. Kernels of our own rather than Thrust: its scan would allocate and wait for the host, and on the
-//           executor it would leave the device's memory to OpenMP threads that nothing watches. Reads a few words at random of each
-//           row: a gather, whose sectors are used in part.
+// Numerics and determinism  a sample is a pure function of (key, draw id of the node, slot): Floyd's algorithm over Philox
+//           numbers, never of the thread or the batch; what is done to a node is one source (sample_one.h) for CPU and GPU,
+//           bit-equal on both. Block of (draw id n, slot s): n * 64 + s, so fanout <= 64.
+// Launch    building and transposing: two serial counting sorts; sampling: Thrust transform, scan, for_each on the context's
+//           threads
+//           CUDA: sampling only: counts and their sums per 256 nodes, one block that scans the sums, then a thread a node that
+//           draws, its picks in shared memory (18 KB), from where a warp copies what its 32 nodes got. Kernels of our own rather
+//           than Thrust: its scan would allocate and wait for the host, and on the executor it would leave the device's memory to
+//           OpenMP threads that nothing watches. Looks for the excluded neighbour in each row: a gather, whose sectors are used in
+//           part.
 // Reference Floyd (Bentley 1987); Hamilton et al. 2017 (neighbour sampling)
 
 #include <vector>

@@ -29,7 +29,9 @@ struct DrawNeighbors {
   std::int32_t* items;
   GALREC_HOST_DEVICE void operator()(std::int64_t n) const {
     std::int32_t picked[kMaxFanout];
-    problem.draw(n, items + ptr[n], ptr[n + 1] - ptr[n], {picked, 1});
+    const std::int32_t size = ptr[n + 1] - ptr[n];
+    problem.pick(n, size, {picked, 1});
+    for (std::int32_t s = 0; s < size; ++s) items[ptr[n] + s] = problem.col_idx[picked[s]];
   }
 };
 

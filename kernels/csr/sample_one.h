@@ -10,16 +10,7 @@ namespace galrec {
 
 inline constexpr std::int32_t kMaxFanout = 64;
 
-/// How many neighbours sample_one() returns: min(fanout, neighbours that are not `exclude`).
-GALREC_HOST_DEVICE inline std::int32_t sample_count(const std::int32_t* neighbors, std::int32_t degree,
-                                                    std::int32_t exclude, std::int32_t fanout) {
-  std::int32_t candidates = 0;
-  // Past fanout + 1 candidates the answer is known; high degrees cost no more than low ones.
-  for (std::int32_t i = 0; i < degree && candidates <= fanout; ++i) candidates += neighbors[i] != exclude;
-  return candidates < fanout ? candidates : fanout;
-}
-
-/// Position of `exclude` in ascending neighbours, or -1.
+/// Position of `value` in ascending neighbours, or -1.
 GALREC_HOST_DEVICE inline std::int32_t find_sorted(const std::int32_t* neighbors, std::int32_t degree,
                                                    std::int32_t value) {
   std::int32_t low = 0, high = degree;
@@ -33,6 +24,19 @@ GALREC_HOST_DEVICE inline std::int32_t find_sorted(const std::int32_t* neighbors
   return low < degree && neighbors[low] == value ? low : -1;
 }
 
+/// Where ascending neighbours list `exclude`: repeated edges stand next to each other.
+struct ExcludedRun {
+  std::int32_t first, length;
+
+  GALREC_HOST_DEVICE ExcludedRun(const std::int32_t* neighbors, std::int32_t degree, std::int32_t exclude)
+      : first(exclude >= 0 ? find_sorted(neighbors, degree, exclude) : -1), length(0) {
+    if (first >= 0)
+      while (first + length < degree && neighbors[first + length] == exclude) ++length;
+  }
+  /// The n-th neighbour outside of the run.
+  GALREC_HOST_DEVICE std::int32_t past(std::int32_t n) const { return length > 0 && n >= first ? n + length : n; }
+};
+
 /// The slots' picks of one node: an array of kMaxFanout, or one of many that lie interleaved in a block's shared memory.
 struct PickedSlots {
   std::int32_t* first;
@@ -40,36 +44,29 @@ struct PickedSlots {
   GALREC_HOST_DEVICE std::int32_t& operator[](std::int32_t slot) const { return first[slot * stride]; }
 };
 
-/// Writes `count` neighbours (ascending, drawn by position, so an edge that is listed twice may come twice) to out.
-/// Floyd's algorithm over the positions that do not hold `exclude`; slot s uses Philox block draw_id * 64 + s. `picked` has room for
-/// `count` slots: positions among the candidates, ascending.
-GALREC_HOST_DEVICE inline void sample_one(std::int32_t* out, std::int32_t count, const std::int32_t* neighbors, std::int32_t degree,
-                                          std::int32_t exclude, std::int64_t draw_id, const PhiloxKey& key, PickedSlots picked) {
-  // Duplicates of the excluded neighbour are consecutive.
-  std::int32_t hole = exclude >= 0 ? find_sorted(neighbors, degree, exclude) : -1, holes = 0;
-  if (hole >= 0)
-    while (hole + holes < degree && neighbors[hole + holes] == exclude) ++holes;
-  const std::int32_t candidates = degree - holes;
+/// Draws `count` of the candidates 0 .. candidates - 1 into `picked`, ascending: Floyd's algorithm, slot s uses Philox block
+/// draw_id * 64 + s.
+GALREC_HOST_DEVICE inline void pick_positions(PickedSlots picked, std::int32_t count, std::int32_t candidates, std::int64_t draw_id,
+                                              const PhiloxKey& key) {
   if (count >= candidates) {
     for (std::int32_t s = 0; s < count; ++s) picked[s] = s;
-  } else {
-    for (std::int32_t s = 0; s < count; ++s) {
-      const std::int32_t last = candidates - count + s;
-      const auto bits = philox(key, static_cast<std::uint64_t>(draw_id) * kMaxFanout + static_cast<std::uint64_t>(s));
-      // Multiply-shift of 32 bits: the bias is below candidates / 2^32.
-      std::int32_t chosen =
-          static_cast<std::int32_t>((static_cast<std::uint64_t>(bits[0]) * static_cast<std::uint64_t>(last + 1)) >> 32);
-      std::int32_t at = 0;
-      while (at < s && picked[at] < chosen) ++at;
-      if (at < s && picked[at] == chosen) {
-        chosen = last;  // larger than everything picked so far
-        at = s;
-      }
-      for (std::int32_t i = s; i > at; --i) picked[i] = picked[i - 1];
-      picked[at] = chosen;
-    }
+    return;
   }
-  for (std::int32_t s = 0; s < count; ++s) out[s] = neighbors[picked[s] + (hole >= 0 && picked[s] >= hole ? holes : 0)];
+  for (std::int32_t s = 0; s < count; ++s) {
+    const std::int32_t last = candidates - count + s;
+    const auto bits = philox(key, static_cast<std::uint64_t>(draw_id) * kMaxFanout + static_cast<std::uint64_t>(s));
+    // Multiply-shift of 32 bits: the bias is below candidates / 2^32.
+    std::int32_t chosen =
+        static_cast<std::int32_t>((static_cast<std::uint64_t>(bits[0]) * static_cast<std::uint64_t>(last + 1)) >> 32);
+    std::int32_t at = 0;
+    while (at < s && picked[at] < chosen) ++at;
+    if (at < s && picked[at] == chosen) {
+      chosen = last;  // larger than everything picked so far
+      at = s;
+    }
+    for (std::int32_t i = s; i > at; --i) picked[i] = picked[i - 1];
+    picked[at] = chosen;
+  }
 }
 
 /// The sampling of a list of nodes, a node at a time: what every backend loops over.
@@ -79,15 +76,19 @@ struct SampleProblem {
   std::int32_t fanout;
   PhiloxKey key;
 
-  /// How many neighbours of the n-th node are returned.
+  /// How many neighbours of the n-th node are returned: min(fanout, neighbours that are not excluded).
   GALREC_HOST_DEVICE std::int32_t count(std::int64_t n) const {
     const std::int32_t first = row_ptr[nodes[n]], degree = row_ptr[nodes[n] + 1] - first;
-    return sample_count(col_idx + first, degree, exclude[n], fanout);
+    const std::int32_t candidates = degree - ExcludedRun(col_idx + first, degree, exclude[n]).length;
+    return candidates < fanout ? candidates : fanout;
   }
-  /// Writes its `size` neighbours to out.
-  GALREC_HOST_DEVICE void draw(std::int64_t n, std::int32_t* out, std::int32_t size, PickedSlots picked) const {
+  /// Picks `size` of its neighbours, drawn by position, so that an edge that is listed twice may come twice: where they stand in
+  /// col_idx, ascending.
+  GALREC_HOST_DEVICE void pick(std::int64_t n, std::int32_t size, PickedSlots picked) const {
     const std::int32_t first = row_ptr[nodes[n]], degree = row_ptr[nodes[n] + 1] - first;
-    sample_one(out, size, col_idx + first, degree, exclude[n], draw_ids[n], key, picked);
+    const ExcludedRun run(col_idx + first, degree, exclude[n]);
+    pick_positions(picked, size, degree - run.length, draw_ids[n], key);
+    for (std::int32_t s = 0; s < size; ++s) picked[s] = first + run.past(picked[s]);
   }
 };
 
