@@ -185,6 +185,20 @@ TYPED_TEST(CudaRanking, MinusInfinityIsAScoreAndZerosAreOne) {
   EXPECT_EQ(ranks.ties[0], 1);
 }
 
+// A product too small for fp32 leaves -0 where it was negative: equal to the +0 of its neighbours, among which the first item wins.
+TYPED_TEST(CudaRanking, ScoresThatVanishAreEqualWhateverTheirSign) {
+  GALREC_REQUIRE_BACKEND(TypeParam, ctx);
+  Case in(1, 1, 6);
+  in.queries = {1e-30};
+  in.items = {-1e-30, 1e-30, -1e-30, 0.0, 1e-30, -1e-30};
+  in.bias.clear();
+  in.row_ptr.clear();
+  in.excluded.clear();
+  in.targets = {2};
+  EXPECT_EQ(run_top_k<TypeParam>(ctx, in, 6).indices, (std::vector<std::int32_t>{0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(run_target_rank<TypeParam>(ctx, in).ties[0], 5);
+}
+
 Case rounded_case(std::int64_t n, std::int64_t c, std::int64_t v) {
   Case in(n, c, v);
   in.queries = test::random_normal<double>(n * c, 1);
