@@ -17,6 +17,18 @@ if(GALREC_CUDA STREQUAL "ON")
   set(CMAKE_CUDA_ARCHITECTURES ${GALREC_CUDA_ARCHITECTURES})
   enable_language(CUDA)
   find_package(CUDAToolkit 12.4 REQUIRED)
+  # Convolution goes to cuDNN (8 or later: the toolkit's folder, CUDNN_ROOT, or a package of the system).
+  option(GALREC_CUDNN "CUDA: use cuDNN where it is found" ON)
+  if(GALREC_CUDNN)
+    find_path(CUDNN_INCLUDE_DIR cudnn.h HINTS ${CUDNN_ROOT} ${CUDAToolkit_INCLUDE_DIRS} PATH_SUFFIXES include)
+    find_library(CUDNN_LIBRARY cudnn HINTS ${CUDNN_ROOT} ${CUDAToolkit_LIBRARY_DIR} PATH_SUFFIXES lib lib64)
+  endif()
+  if(GALREC_CUDNN AND CUDNN_INCLUDE_DIR AND CUDNN_LIBRARY)
+    message(STATUS "Found cuDNN: ${CUDNN_LIBRARY}")
+  else()
+    message(STATUS "cuDNN: not used (GALREC_CUDNN=${GALREC_CUDNN}; Debian and Ubuntu from NVIDIA's packages: libcudnn9-dev-cuda-13). "
+      "Convolution is patches and cuBLASLt instead; everything else is as with it.")
+  endif()
   # No --use_fast_math: NaN checks live, and what is approximate says so by name (kernels/common/mma.h).
   # fmt 9 gives up constexpr under nvcc, then g++ refuses its own format.h. 554: a conversion of View that no view of const needs.
   # CMake 3.25 does not know the dialects of nvcc 13: it is told, after the compiler was found.
