@@ -2,10 +2,12 @@
 // The only way to launch a kernel: always checked, always on a stream that the caller names.
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "kernels/common/check.h"
 #include "kernels/common/device.h"
@@ -76,13 +78,12 @@ void launch(void (*kernel)(Parameters...), GridExtent grid, dim3 block, std::siz
     std::tuple<Parameters...> arguments;
     static void run(void* p) { std::apply(static_cast<Call*>(p)->kernel, static_cast<Call*>(p)->arguments); }
   } call{kernel, std::tuple<Parameters...>(std::forward<Arguments>(arguments)...)};
-  simt::Launch what{reinterpret_cast<const void*>(kernel), grid.where, grid.size, block, shared_bytes, &Call::run, &call};
-  if (!simt::streams_are_deferred()) return simt::run_grid(what);
-  simt::check_launch(what);
-  simt::enqueue(stream, [what, call]() mutable {
-    what.arguments = &call;
-    simt::run_grid(what);
-  });
+  const simt::Launch what{
+      reinterpret_cast<const void*>(kernel), grid.where, grid.size, block, shared_bytes, &Call::run, &call};
+  if (!simt::postpones(stream)) return simt::run_grid(what);
+  std::vector<std::byte> bytes;
+  std::apply([&bytes](const auto&... argument) { (simt::append_argument(bytes, argument), ...); }, call.arguments);
+  simt::postpone(stream, what, std::make_shared<Call>(call), std::move(bytes));
 #endif
 }
 

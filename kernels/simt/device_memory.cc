@@ -22,6 +22,7 @@ struct Extent {
   std::size_t bytes = 0;
   std::byte* mapped = nullptr;  // whole pages, in guarded mode
   std::size_t mapped_bytes = 0;
+  std::uint64_t number = 0;
 };
 
 class Registry {
@@ -49,6 +50,7 @@ class Registry {
       std::memset(p, 0xff, bytes);
     }
     const std::lock_guard lock(mutex_);
+    block.number = ++allocations_;
     blocks_.emplace(static_cast<std::byte*>(p), block);
     in_use_ += bytes;
     if (guarded_ && open_ == 0) protect(block, PROT_NONE);
@@ -107,7 +109,7 @@ class Registry {
     const auto& [begin, block] = *--after;
     const auto offset = static_cast<std::size_t>(p - begin);
     if (offset > block.bytes || bytes > block.bytes - offset) return {};
-    return {begin, block.bytes};
+    return {begin, block.bytes, block.number};
   }
 
   static void protect(const Extent& block, int rights) { mprotect(block.mapped, block.mapped_bytes, rights); }
@@ -146,6 +148,7 @@ class Registry {
   std::mutex mutex_;
   std::map<const std::byte*, Extent> blocks_;
   std::size_t in_use_ = 0;
+  std::uint64_t allocations_ = 0;
   int open_ = 0;
   struct sigaction before_ {};
 };

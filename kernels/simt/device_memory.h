@@ -3,12 +3,14 @@
 // except while a grid, a copy or a memset runs: host code that dereferences a device pointer stops with a message.
 
 #include <cstddef>
+#include <cstdint>
 
 namespace galrec::simt {
 
 struct Allocation {
   const std::byte* begin = nullptr;  // null: none
   std::size_t bytes = 0;
+  std::uint64_t number = 0;  // of all that were ever made: tells it from a later one at the same address
 };
 
 /// Aligned to 256, poisoned with 0xff. Null when there is no memory.

@@ -1,13 +1,19 @@
 #pragma once
 // The part of the CUDA runtime that GALRec's host code uses. Work runs at once in the calling thread or, with
-// GALREC_SIMT_STREAMS=deferred, when the host waits for its stream.
+// GALREC_SIMT_STREAMS=deferred, when the host waits for its stream; or it is captured in a graph (graphs.h).
 
 #include <cstddef>
 
 struct CUstream_st;
 struct CUevent_st;
+struct CUgraph_st;
+struct CUgraphExec_st;
+struct CUgraphNode_st;
 using cudaStream_t = CUstream_st*;
 using cudaEvent_t = CUevent_st*;
+using cudaGraph_t = CUgraph_st*;
+using cudaGraphExec_t = CUgraphExec_st*;
+using cudaGraphNode_t = CUgraphNode_st*;
 
 enum cudaError_t : int {
   cudaSuccess = 0,
@@ -16,8 +22,29 @@ enum cudaError_t : int {
   cudaErrorInvalidConfiguration = 9,
   cudaErrorInvalidDevice = 101,
   cudaErrorInvalidResourceHandle = 400,
+  cudaErrorIllegalState = 401,
   cudaErrorNotReady = 600,
+  cudaErrorIllegalAddress = 700,
   cudaErrorLaunchFailure = 719,
+  cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureInvalidated = 901,
+  cudaErrorStreamCaptureUnmatched = 903,
+  cudaErrorStreamCaptureUnjoined = 904,
+  cudaErrorStreamCaptureIsolation = 905,
+  cudaErrorStreamCaptureImplicit = 906,
+  cudaErrorCapturedEvent = 907,
+  cudaErrorStreamCaptureWrongThread = 908,
+};
+
+enum cudaStreamCaptureMode : int {
+  cudaStreamCaptureModeGlobal = 0,
+  cudaStreamCaptureModeThreadLocal = 1,
+  cudaStreamCaptureModeRelaxed = 2,
+};
+enum cudaStreamCaptureStatus : int {
+  cudaStreamCaptureStatusNone = 0,
+  cudaStreamCaptureStatusActive = 1,
+  cudaStreamCaptureStatusInvalidated = 2,
 };
 
 enum cudaMemcpyKind : int {
@@ -56,7 +83,8 @@ enum cudaDeviceAttr : int {
 };
 
 const char* cudaGetErrorName(cudaError_t error);
-/// Of cudaErrorLaunchFailure: what went wrong in the deferred work that this thread last waited for.
+/// Of cudaErrorLaunchFailure and cudaErrorIllegalAddress: what went wrong in the deferred work that this thread last
+/// waited for, or in the graph that it launched.
 const char* cudaGetErrorString(cudaError_t error);
 /// The last error of this thread; forgets it.
 cudaError_t cudaGetLastError();
@@ -103,3 +131,17 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaEventQuery(cudaEvent_t event);
 /// By the host's clock.
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t stop);
+
+/// What the stream is given until cudaStreamEndCapture is kept, not run; arguments of kernels are copied at that time.
+/// Synchronising, allocating, freeing, pageable memory and the default stream are refused meanwhile, and end the
+/// capture in failure.
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long flags = 0);
+/// cudaErrorIllegalAddress, before anything runs, where a node names device memory that was freed since the capture.
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream);
+/// Their number only: `nodes` is null.
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::size_t* count);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable);
