@@ -58,6 +58,7 @@ class CudaMemory final : public MemoryResource {
   explicit CudaMemory(cudaStream_t stream) : stream_(stream), staging_(stream) {}
 
   void* allocate(std::size_t bytes) override {
+    refuse_while_capturing("allocates memory: the same work must run once before it is captured");
     void* p = nullptr;
     if (cudaMalloc(&p, bytes) != cudaSuccess) throw std::bad_alloc();
     return p;
@@ -66,8 +67,10 @@ class CudaMemory final : public MemoryResource {
     // Kernels that use the block may still be queued.
     cudaStreamSynchronize(stream_);
     cudaFree(p);
+    ++releases_;
   }
   void upload(void* to, const void* from_host, std::size_t bytes) override {
+    refuse_while_capturing("copies host values to the device: every replay would see those of today");
     auto* out = static_cast<std::byte*>(to);
     const auto* in = static_cast<const std::byte*>(from_host);
     while (bytes > 0) {
@@ -82,6 +85,7 @@ class CudaMemory final : public MemoryResource {
   }
   void download(void* to_host, const void* from, std::size_t bytes) override {
     if (bytes == 0) return;
+    refuse_while_capturing("waits for values of the device");
     GALREC_CUDA_CHECK(cudaMemcpyAsync(to_host, from, bytes, cudaMemcpyDeviceToHost, stream_));
     GALREC_CUDA_CHECK(cudaStreamSynchronize(stream_));
   }
@@ -92,10 +96,18 @@ class CudaMemory final : public MemoryResource {
     if (bytes > 0) GALREC_CUDA_CHECK(cudaMemsetAsync(to, 0, bytes, stream_));
   }
   bool host_accessible() const override { return false; }
+  std::int64_t releases() const override { return releases_; }
 
  private:
+  void refuse_while_capturing(const char* what) const {
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    GALREC_CUDA_CHECK(cudaStreamIsCapturing(stream_, &status));
+    if (status != cudaStreamCaptureStatusNone) throw Error(std::string("a step that is being captured ") + what);
+  }
+
   cudaStream_t stream_;
   Staging staging_;
+  std::int64_t releases_ = 0;
 };
 
 /// A stream on the device; UsageError where there is none to be had.

@@ -3,6 +3,7 @@
 // type serves host and device; code that moves data names the crossing (upload, download) and is right on every backend.
 
 #include <cstddef>
+#include <cstdint>
 
 namespace galrec {
 
@@ -27,6 +28,9 @@ class MemoryResource {
   virtual void clear(void* to, std::size_t bytes) = 0;
   /// Whether host code may dereference its pointers.
   virtual bool host_accessible() const = 0;
+  /// Blocks given back so far: while the number stands, every address that was valid still is. For whoever keeps addresses
+  /// (a captured graph).
+  virtual std::int64_t releases() const { return 0; }
 };
 
 /// The host's memory.
