@@ -31,24 +31,26 @@ void mean_at(Tape<T>& tape, View<T, 2> y, const CsrView& graph, ConstView<T, 1> 
   });
 }
 
-/// dx (+)= the mean of layers 0..K of the matrix whose rows `nodes` sum up dy.
+/// dx (+)= the mean of layers 0..K of the matrix G whose rows `nodes` sum up dy, by Horner's rule: G + A (G + A (G + ... A G)).
+/// G is zero but in the batch's rows, so each layer costs one product and a scatter, and no running sum of whole matrices.
 template <class T>
 void mean_backward(Tape<T>& tape, const GradientTarget<T>& dx, const CsrView& graph, ConstView<T, 1> degree_scale,
                    View<T, 2> dy, int layers, View<const std::int32_t, 1> nodes) {
   ScratchScope scratch(tape.arena());
   const auto matrix = [&] { return scratch->template matrix<T>(dx.view.rows(), dx.view.cols()); };
-  const View<T, 2> total = dx.accumulate == Accumulate::kOverwrite ? dx.view : matrix();
-  View<T, 2> current = matrix(), next = matrix();
   dispatch<T>(tape.device(), [&](auto& ctx) {
     add_scaled<T>(ctx, dy, dy, 1.0 / (layers + 1), Accumulate::kOverwrite);  // few rows: cheaper than to scale the mean
-    embedding_backward<T>(ctx, total, dy, nodes, Accumulate::kOverwrite);
-    if (layers > 0) embedding_backward<T>(ctx, current, dy, nodes, Accumulate::kOverwrite);
-    for (int k = 0; k < layers; ++k) {
-      const bool last = k + 1 == layers;
-      spmm<T>(ctx, last ? View<T, 2>() : next, total, graph, current, degree_scale, degree_scale, Accumulate::kOverwrite);
+    const auto add_rows = [&](View<T, 2> to, Accumulate accumulate) { embedding_backward<T>(ctx, to, dy, nodes, accumulate); };
+    if (layers == 0) return add_rows(dx.view, dx.accumulate);
+    View<T, 2> current = matrix(), next = layers > 1 ? matrix() : View<T, 2>();
+    add_rows(current, Accumulate::kOverwrite);
+    for (int k = 1; k < layers; ++k) {
+      spmm<T>(ctx, next, {}, graph, current, degree_scale, degree_scale, Accumulate::kOverwrite);
+      add_rows(next, Accumulate::kAdd);
       std::swap(current, next);
     }
-    if (dx.accumulate == Accumulate::kAdd) add_scaled<T>(ctx, dx.view, total, 1, Accumulate::kAdd);
+    spmm<T>(ctx, dx.view, {}, graph, current, degree_scale, degree_scale, dx.accumulate);
+    add_rows(dx.view, Accumulate::kAdd);
   });
 }
 

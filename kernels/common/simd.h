@@ -6,6 +6,10 @@
 #include <cstring>
 #include <utility>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 namespace galrec::simd {
 
 template <class T>
@@ -26,6 +30,22 @@ inline void load(Vec<T>& v, const T* p) {
 template <class T>
 inline void store(T* p, const Vec<T>& v) {
   std::memcpy(p, &v, sizeof(v));
+}
+
+/// Stores past the caches (p on a 64-byte boundary), for output that is larger than they are: an ordinary store reads the
+/// line from memory first. stream_fence() orders such stores before those that tell other threads of them.
+template <class T>
+inline void stream(T* p, const Vec<T>& v) {
+#if defined(__AVX512F__)
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(p), reinterpret_cast<const __m512i&>(v));
+#else
+  store<T>(p, v);
+#endif
+}
+inline void stream_fence() {
+#if defined(__AVX512F__)
+  _mm_sfence();
+#endif
 }
 
 namespace detail {

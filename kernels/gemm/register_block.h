@@ -21,13 +21,17 @@ namespace detail {
 
 constexpr int kBlockRows = 6, kBlockVectors = 4;
 
-template <class T, int R, int C>
-void register_block(T* c, std::int64_t ldc, SmallOperand<T> a, const T* b, std::int64_t ldb, std::int64_t k, bool add) {
+// The unrolled loops keep `sum` in registers from its first value to its store: left to itself, GCC builds and drains the
+// array in memory, which costs a tenth of the product at a depth of 64.
+template <class T, int R, int C, Accumulate mode>
+void register_block(T* c, std::int64_t ldc, SmallOperand<T> a, const T* b, std::int64_t ldb, std::int64_t k) {
   constexpr int kL = simd::kLanes<T>;
   simd::Vec<T> sum[R][C];
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
     for (int v = 0; v < C; ++v) {
-      if (add) {
+      if constexpr (mode == Accumulate::kAdd) {
         simd::load<T>(sum[r][v], c + r * ldc + v * kL);
       } else {
         sum[r][v] = simd::Vec<T>{};
@@ -37,29 +41,52 @@ void register_block(T* c, std::int64_t ldc, SmallOperand<T> a, const T* b, std::
   const T* column = a.data;
   for (std::int64_t d = 0; d < k; ++d, column += a.depth, b += ldb) {
     simd::Vec<T> row[C];
+#pragma GCC unroll 4
     for (int v = 0; v < C; ++v) simd::load<T>(row[v], b + v * kL);
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const T factor = column[r * a.row];
+#pragma GCC unroll 4
       for (int v = 0; v < C; ++v) sum[r][v] += factor * row[v];
     }
   }
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
     for (int v = 0; v < C; ++v) simd::store<T>(c + r * ldc + v * kL, sum[r][v]);
   }
 }
 
-template <class T, int C>
-void column_block(T* c, std::int64_t ldc, SmallOperand<T> a, const T* b, std::int64_t ldb, std::int64_t m, std::int64_t k, bool add) {
+template <class T, int C, Accumulate mode>
+void column_block(T* c, std::int64_t ldc, SmallOperand<T> a, const T* b, std::int64_t ldb, std::int64_t m, std::int64_t k) {
   for (; m >= kBlockRows; m -= kBlockRows, c += kBlockRows * ldc, a.data += kBlockRows * a.row) {
-    register_block<T, kBlockRows, C>(c, ldc, a, b, ldb, k, add);
+    register_block<T, kBlockRows, C, mode>(c, ldc, a, b, ldb, k);
   }
   switch (m) {
-    case 5: return register_block<T, 5, C>(c, ldc, a, b, ldb, k, add);
-    case 4: return register_block<T, 4, C>(c, ldc, a, b, ldb, k, add);
-    case 3: return register_block<T, 3, C>(c, ldc, a, b, ldb, k, add);
-    case 2: return register_block<T, 2, C>(c, ldc, a, b, ldb, k, add);
-    case 1: return register_block<T, 1, C>(c, ldc, a, b, ldb, k, add);
+    case 5: return register_block<T, 5, C, mode>(c, ldc, a, b, ldb, k);
+    case 4: return register_block<T, 4, C, mode>(c, ldc, a, b, ldb, k);
+    case 3: return register_block<T, 3, C, mode>(c, ldc, a, b, ldb, k);
+    case 2: return register_block<T, 2, C, mode>(c, ldc, a, b, ldb, k);
+    case 1: return register_block<T, 1, C, mode>(c, ldc, a, b, ldb, k);
     default: return;
+  }
+}
+
+// Columns in as few blocks as possible, of equal width as far as possible: 5 vectors are 3 and 2, for a block of one
+// vector loads more than it multiplies.
+template <class T, Accumulate mode>
+void small_product(T* c, std::int64_t ldc, SmallOperand<T> a, const T* b, std::int64_t ldb, std::int64_t m, std::int64_t n, std::int64_t k) {
+  for (std::int64_t left = n / simd::kLanes<T>; left > 0;) {
+    const std::int64_t blocks = (left + kBlockVectors - 1) / kBlockVectors, vectors = (left + blocks - 1) / blocks;
+    switch (vectors) {
+      case 4: column_block<T, 4, mode>(c, ldc, a, b, ldb, m, k); break;
+      case 3: column_block<T, 3, mode>(c, ldc, a, b, ldb, m, k); break;
+      case 2: column_block<T, 2, mode>(c, ldc, a, b, ldb, m, k); break;
+      default: column_block<T, 1, mode>(c, ldc, a, b, ldb, m, k); break;
+    }
+    left -= vectors;
+    c += vectors * simd::kLanes<T>;
+    b += vectors * simd::kLanes<T>;
   }
 }
 
@@ -70,15 +97,10 @@ void column_block(T* c, std::int64_t ldc, SmallOperand<T> a, const T* b, std::in
 template <class T>
 void small_product(T* c, std::int64_t ldc, SmallOperand<T> a, const T* b, std::int64_t ldb, std::int64_t m, std::int64_t n,
                    std::int64_t k, Accumulate accumulate) {
-  constexpr std::int64_t kL = simd::kLanes<T>;
-  const bool add = accumulate == Accumulate::kAdd;
-  for (std::int64_t j = 0; j < n; j += detail::kBlockVectors * kL) {
-    switch (std::min<std::int64_t>((n - j) / kL, detail::kBlockVectors)) {
-      case 4: detail::column_block<T, 4>(c + j, ldc, a, b + j, ldb, m, k, add); break;
-      case 3: detail::column_block<T, 3>(c + j, ldc, a, b + j, ldb, m, k, add); break;
-      case 2: detail::column_block<T, 2>(c + j, ldc, a, b + j, ldb, m, k, add); break;
-      default: detail::column_block<T, 1>(c + j, ldc, a, b + j, ldb, m, k, add); break;
-    }
+  if (accumulate == Accumulate::kAdd) {
+    detail::small_product<T, Accumulate::kAdd>(c, ldc, a, b, ldb, m, n, k);
+  } else {
+    detail::small_product<T, Accumulate::kOverwrite>(c, ldc, a, b, ldb, m, n, k);
   }
 }
 

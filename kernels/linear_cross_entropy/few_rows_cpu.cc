@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 
 #include "kernels/common/parallel.h"
@@ -16,6 +17,7 @@ namespace {
 
 constexpr std::int64_t kGrain = 1024;  // classes that one thread takes at a time, with sums of their own
 constexpr std::int64_t kBlock = 96;    // classes whose logits exist at a time; whole register blocks
+constexpr std::int64_t kTileRows = 12;  // rows of dw that are computed in L1 before they are streamed to memory
 
 template <class T>
 std::int64_t padded(std::int64_t n) {
@@ -67,7 +69,8 @@ class WeightBlock {
   T* copy_;
 };
 
-// What one thread needs: logits (kBlock, lanes), and padded copies of a block of w and of dw where rows need them.
+// What one thread needs: logits (kBlock, lanes), a tile of dw, and padded copies of a block of w and of dw where rows need
+// them.
 template <class T>
 struct WorkerMemory {
   T *logits, *weights, *gradient;
@@ -75,7 +78,8 @@ struct WorkerMemory {
 
   WorkerMemory(Arena& scratch, std::int64_t threads, const ScaledRows<T>& x) {
     const std::int64_t block = WeightBlock<T>::needs_copy(x.c) ? kBlock * x.depth : 0;
-    stride = kBlock * x.lanes + 2 * block;
+    const std::int64_t tile = std::max(block, kTileRows * x.depth);
+    stride = kBlock * x.lanes + block + tile;
     logits = scratch.alloc<T>(threads * stride);
     weights = logits + kBlock * x.lanes;
     gradient = weights + block;
@@ -134,15 +138,13 @@ void block_gradient(T* __restrict z, const T* __restrict lse, T g, const Inputs<
 
 // dx (n, depth) (+)= z w. Sixteen rows and one vector at a time: w is read once, and its rows, a power of two apart,
 // would evict each other from L1 if they were read in turns.
-template <class T>
-void row_gradient(T* dx, const T* z, const ScaledRows<T>& x, const WeightBlock<T>& w, std::int64_t count,
-                  Accumulate mode) {
+template <class T, Accumulate mode>
+void row_gradient(T* dx, const T* z, const ScaledRows<T>& x, const WeightBlock<T>& w, std::int64_t count) {
   constexpr int kRows = 16;
   std::int64_t r = 0;
   for (; r + kRows <= x.n; r += kRows) {
     for (std::int64_t c = 0; c < x.depth; c += simd::kLanes<T>) {
-      detail::register_block<T, kRows, 1>(dx + r * x.depth + c, x.depth, {z + r, 1, x.lanes}, w.data + c, w.stride,
-                                          count, mode == Accumulate::kAdd);
+      detail::register_block<T, kRows, 1, mode>(dx + r * x.depth + c, x.depth, {z + r, 1, x.lanes}, w.data + c, w.stride, count);
     }
   }
   small_product<T>(dx + r * x.depth, x.depth, {z + r, 1, x.lanes}, w.data, w.stride, x.n - r, x.depth, count, mode);
@@ -154,12 +156,31 @@ void add_row(T* __restrict to, const T* __restrict from, std::int64_t n, T facto
   for (std::int64_t i = 0; i < n; ++i) to[i] += factor * from[i];
 }
 
+// dw rows = z^T x past the caches: dw is as large as w, and nobody reads it before all of it is there.
+template <class T>
+void stream_weight_gradient(View<T, 2> dw, const T* z, const ScaledRows<T>& x, T* tile, std::int64_t first, std::int64_t count) {
+  constexpr std::int64_t kL = simd::kLanes<T>;
+  for (std::int64_t v = 0; v < count; v += kTileRows) {
+    const std::int64_t rows = std::min(kTileRows, count - v);
+    small_product<T>(tile, x.depth, {z + v * x.lanes, x.lanes, 1}, x.rows, x.depth, rows, x.depth, x.n, Accumulate::kOverwrite);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      T* to = dw.row(first + v + r);
+      for (std::int64_t c = 0; c < x.depth; c += kL) {
+        simd::Vec<T> value;
+        simd::load<T>(value, tile + r * x.depth + c);
+        simd::stream<T>(to + c, value);
+      }
+    }
+  }
+}
+
 // dw rows (+)= z^T x, by way of a padded block where rows end in part of a vector.
 template <class T>
-void weight_gradient(View<T, 2> dw, const T* z, const ScaledRows<T>& x, T* padded_block, std::int64_t first,
-                     std::int64_t count, Accumulate mode) {
+void weight_gradient(View<T, 2> dw, const T* z, const ScaledRows<T>& x, T* tile, std::int64_t first, std::int64_t count, Accumulate mode) {
   const bool whole = !WeightBlock<T>::needs_copy(x.c);
-  T* to = whole ? dw.row(first) : padded_block;
+  const bool aligned = whole && reinterpret_cast<std::uintptr_t>(dw.data) % 64 == 0 && dw.stride[0] % simd::kLanes<T> == 0;
+  if (aligned && mode == Accumulate::kOverwrite) return stream_weight_gradient(dw, z, x, tile, first, count);
+  T* to = whole ? dw.row(first) : tile;
   if (whole) touch(to, (count - 1) * dw.stride[0] + x.c);
   small_product<T>(to, whole ? dw.stride[0] : x.depth, {z, x.lanes, 1}, x.rows, x.depth, count, x.depth, x.n,
                    whole ? mode : Accumulate::kOverwrite);
@@ -225,8 +246,8 @@ void backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dw, View<T, 1> dbias, T
       block_logits(z, w, x, in.bias ? in.bias.data + first : nullptr, count);
       block_gradient(z, shift, g, in, x.lanes, first, count);
       if (dx) {
-        row_gradient(partial.row(begin / kGrain), z, x, w, count,
-                     first == begin ? Accumulate::kOverwrite : Accumulate::kAdd);
+        T* sum = partial.row(begin / kGrain);
+        first == begin ? row_gradient<T, Accumulate::kOverwrite>(sum, z, x, w, count) : row_gradient<T, Accumulate::kAdd>(sum, z, x, w, count);
       }
       if (dw) weight_gradient(dw, z, x, memory.gradient + worker * memory.stride, first, count, dw_accumulate);
       for (std::int64_t k = 0; k < count && dbias; ++k) {
@@ -235,6 +256,7 @@ void backward(CpuContext& ctx, View<T, 2> dx, View<T, 2> dw, View<T, 1> dbias, T
         dbias[first + k] = dw_accumulate == Accumulate::kAdd ? dbias[first + k] + sum : sum;
       }
     }
+    simd::stream_fence();
   });
   if (!dx) return;
   parallel_for(ctx, n, 8, [&](std::int64_t begin, std::int64_t end, int) {

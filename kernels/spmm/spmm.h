@@ -7,6 +7,8 @@
 //           y may be empty where total is given and nothing is added to y: only the running sum is wanted
 // Backward  dx = the same operation on the transposed graph with the scales swapped
 // Saved and aliasing  y must not alias x; total may alias neither
+// Errors    offsets that fall or leave col_idx, and columns out of range: CheckError. CPU: a column is looked at when its edge is
+//           used, so y and total are undefined after it
 // Numerics and determinism  each row is summed in index order by one thread
 //           CUDA: in fp32, in index order too; a row of more than 256 neighbours in pieces of 256 from its first, then the pieces in order.
 //           Scales and total are fp32 beside bf16 rows; total takes y before it is rounded. Offsets that fall or leave col_idx, and columns
