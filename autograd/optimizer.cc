@@ -91,6 +91,11 @@ void AdamW<T>::step(const Device& device, const AdamWUpdate& update) {
                        .max_norm = update.max_norm,
                        .ema_momentum = update.momentum,
                        .step = steps_ + 1};
+  if (update.lr_and_step) {  // what the host knows must not be captured
+    options.lr_and_step = update.lr_and_step;
+    options.lr = 0;
+    options.step = 1;
+  }
   if (update.max_norm > 0) {
     measure(device);
     options.square_sum = square_sum_.view();

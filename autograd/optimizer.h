@@ -23,6 +23,8 @@ struct AdamWUpdate {
   double gradient_scale = 1;  // 1 / accumulation, 1 / loss scale
   double max_norm = 0;        // the limit of the scaled gradients' global norm, as torch.nn.utils.clip_grad_norm_; 0: none
   double momentum = 0;        // of the tracked average
+  View<const double, 1> lr_and_step =
+      {};  // CUDA: (2) in device memory, in place of lr and steps() + 1: for an update that is replayed
 };
 
 /// What gradients are multiplied by so that a global norm above `max_norm` becomes `max_norm`; 1 where max_norm is 0.

@@ -108,6 +108,11 @@ void ParameterStore<T>::write_rows(ParameterId id, std::int64_t first_row, std::
   GALREC_CHECK(first_row >= 0 && count % s.cols() == 0 && first_row * s.cols() + count <= s.size,
                "{}: {} values from row {} on of ({}, {})", s.name, count, first_row, s.rows(), s.cols());
   memory().upload(value(id).row(first_row), values.data(), values.size_bytes());
+  write_operands(id, first_row, values);
+}
+
+template <class T>
+void ParameterStore<T>::write_operands(ParameterId id, std::int64_t first_row, std::span<const Value> values) {
   if constexpr (kRounds) {
     std::vector<T> rounded;
     rounded.reserve(values.size());

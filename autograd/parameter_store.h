@@ -85,7 +85,7 @@ class ParameterStore {
     const View<Value, 2> here = value(id);
     if (memory().host_accessible()) {
       f(here);
-      if constexpr (kRounds) write(id, std::vector<Value>(here.data, here.data + here.size()));
+      write_operands(id, 0, std::span<const Value>(here.data, static_cast<std::size_t>(here.size())));
       return;
     }
     std::vector<Value> copy(static_cast<std::size_t>(here.size()));
@@ -100,8 +100,17 @@ class ParameterStore {
   Accumulate claim_gradient(ParameterId id);
   /// Clears the gradients that nobody wrote, so that the whole arena is defined.
   void finish_gradients();
+  /// Which gradients count as written. Set for work that was done without the host: a replay leaves what the work it repeats left.
+  const std::vector<bool>& written() const { return written_; }
+  void set_written(const std::vector<bool>& written) {
+    GALREC_CHECK(written.size() == written_.size());
+    written_ = written;
+  }
 
  private:
+  /// Rounds host values that a parameter's rows from `first_row` on have taken over.
+  void write_operands(ParameterId id, std::int64_t first_row, std::span<const Value> values);
+
   std::vector<ParameterSpan> spans_;
   std::unordered_map<std::string, ParameterId> by_name_;
   std::vector<bool> written_;

@@ -8,9 +8,11 @@
 namespace galrec::autograd {
 
 template <class T>
-void Tape<T>::reset(Recording recording, PhiloxKey dropout_key) {
+void Tape<T>::reset(Recording recording, PhiloxKey dropout_key, const std::uint32_t* step_at) {
+  GALREC_CHECK(step_at == nullptr || device_.kind() == DeviceKind::kCuda, "the CPU knows the step's number");
   recording_ = recording;
   dropout_key_ = dropout_key;
+  dropout_step_at_ = step_at;
   next_stream_ = dropout_key.stream;
   nodes_.clear();
   slots_.clear();
@@ -114,7 +116,9 @@ void Tape<T>::backward(const Variable<Acc<T>>& loss, double seed) {
 template <class T>
 Dropout Tape<T>::next_dropout(double rate) {
   if (rate == 0 || !recording()) return {};
-  return {.rate = rate, .key = {.seed = dropout_key_.seed, .step = dropout_key_.step, .stream = next_stream_++}};
+  return {.rate = rate,
+          .key = {.seed = dropout_key_.seed, .step = dropout_key_.step, .stream = next_stream_++},
+          .step_at = dropout_step_at_};
 }
 
 template class Tape<float>;

@@ -40,8 +40,9 @@ class Tape {
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
-  /// Starts a new step. `dropout_key.seed` and `.step` key all masks drawn on this tape; `.stream` is counted up per mask.
-  void reset(Recording recording, PhiloxKey dropout_key = {});
+  /// Starts a new step. `dropout_key.seed` and `.step` key all masks drawn on this tape; `.stream` is counted up per
+  /// mask. On CUDA `step_at`, device memory, may hold the step's number instead: for a step that is replayed.
+  void reset(Recording recording, PhiloxKey dropout_key = {}, const std::uint32_t* step_at = nullptr);
   /// From now on everything that an operation leaves, values and gradients, is rounded to bf16: what a computation that stores
   /// nothing but bf16 makes of the same model (layers/parity_judge.h). For the oracle.
   void round_to_bf16()
@@ -168,6 +169,7 @@ class Tape {
   Recording recording_ = Recording::kOff;
   bool rounding_ = false;
   PhiloxKey dropout_key_{};
+  const std::uint32_t* dropout_step_at_ = nullptr;
   std::uint32_t next_stream_ = 0;
   Arena arena_;
   std::vector<Slot> slots_;

@@ -60,28 +60,16 @@ Negatives<T> with_batch(Tape<T>& tape, const Negatives<T>& queue, View<const T, 
 template <class T>
 class Terms {
  public:
-  Terms(Tape<T>& tape, Variable<T> rows, const NegativeQueues<T>& queues, std::span<const std::int32_t> user_ids,
-        std::span<const std::int32_t> item_ids, const LossOptions& options, const Keys<T>* momentum_keys)
-      : tape_(tape),
-        queues_(queues),
-        user_ids_(tape.keep(user_ids)),
-        item_ids_(tape.keep(item_ids)),
-        options_(options),
-        momentum_keys_(momentum_keys) {
-    const auto samples = static_cast<std::int32_t>(user_ids.size());
-    std::vector<std::int32_t> pick(user_ids.size());
-    for (const auto hop : data::kAllHops) {
-      for (std::int32_t b = 0; b < samples; ++b) {
-        pick[static_cast<std::size_t>(b)] = b * static_cast<std::int32_t>(data::kHops) + static_cast<std::int32_t>(hop);
-      }
-      views_[static_cast<std::size_t>(hop)] = embedding(tape, rows, tape.keep(pick));
-    }
+  Terms(Tape<T>& tape, Variable<T> rows, const NegativeQueues<T>& queues, const Samples& samples,
+        const LossOptions& options, const Keys<T>* momentum_keys)
+      : tape_(tape), queues_(queues), samples_(samples), options_(options), momentum_keys_(momentum_keys) {
+    for (std::size_t hop = 0; hop < data::kHops; ++hop) views_[hop] = embedding(tape, rows, samples.hop_rows[hop]);
   }
 
   const Variable<T>& view(Hop hop) const { return views_[static_cast<std::size_t>(hop)]; }
 
   autograd::InfoNceResult<T> term(const TermViews& t) const {
-    const auto ids = is_user_queue(t.queue) ? user_ids_ : item_ids_;
+    const auto ids = is_user_queue(t.queue) ? samples_.user : samples_.item;
     const bool constant = options_.positive == Positive::kMomentum;
     const Variable<T> positive = constant ? tape_.constant((*momentum_keys_)[t.queue]) : view(t.positive);
     Negatives<T> negatives{queues_.keys(t.queue), queues_.ids(t.queue)};
@@ -93,7 +81,7 @@ class Terms {
  private:
   Tape<T>& tape_;
   const NegativeQueues<T>& queues_;
-  View<const std::int32_t, 1> user_ids_, item_ids_;
+  const Samples& samples_;
   const LossOptions& options_;
   const Keys<T>* momentum_keys_;
   std::array<Variable<T>, data::kHops> views_;
@@ -134,15 +122,28 @@ template <class T>
 ContrastiveResult<T> contrastive_loss(Tape<T>& tape, Variable<T> pooled, const NegativeQueues<T>& queues,
                                       std::span<const std::int32_t> user_ids, std::span<const std::int32_t> item_ids,
                                       const LossOptions& options, const Keys<T>* momentum_keys) {
-  const auto samples = static_cast<std::int64_t>(user_ids.size());
-  GALREC_CHECK(pooled.rows() == samples * static_cast<std::int64_t>(data::kHops) && item_ids.size() == user_ids.size(),
-               "{} pooled rows for {} users and {} items", pooled.rows(), user_ids.size(), item_ids.size());
+  Samples samples{tape.keep(user_ids), tape.keep(item_ids), {}};
+  for (std::size_t hop = 0; hop < data::kHops; ++hop) {
+    std::vector<std::int32_t> rows(user_ids.size());
+    for (std::size_t b = 0; b < rows.size(); ++b) rows[b] = static_cast<std::int32_t>(b * data::kHops + hop);
+    samples.hop_rows[hop] = tape.keep(rows);
+  }
+  return contrastive_loss<T>(tape, pooled, queues, samples, options, momentum_keys);
+}
+
+template <class T>
+ContrastiveResult<T> contrastive_loss(Tape<T>& tape, Variable<T> pooled, const NegativeQueues<T>& queues,
+                                      const Samples& samples, const LossOptions& options,
+                                      const Keys<T>* momentum_keys) {
+  const std::int64_t users = samples.user.extent(0);
+  GALREC_CHECK(pooled.rows() >= users * static_cast<std::int64_t>(data::kHops) && samples.item.extent(0) == users,
+               "{} pooled rows for {} users and {} items", pooled.rows(), users, samples.item.extent(0));
   GALREC_CHECK(pooled.cols() == queues.dim(), "pooled rows of {}, queues of {}", pooled.cols(), queues.dim());
   GALREC_CHECK(options.positive == Positive::kQuery || momentum_keys != nullptr,
                "loss.positive=momentum needs the momentum keys");
 
   const Variable<T> rows = options.similarity == Similarity::kCosine ? l2_normalize(tape, pooled) : pooled;
-  const Terms<T> terms(tape, rows, queues, user_ids, item_ids, options, momentum_keys);
+  const Terms<T> terms(tape, rows, queues, samples, options, momentum_keys);
   ContrastiveResult<T> result;
   for (const auto q : kAllQueues) result.query_keys.rows[static_cast<std::size_t>(q)] = terms.view(hop_of(q)).value();
 
@@ -167,9 +168,11 @@ ContrastiveResult<T> contrastive_loss(Tape<T>& tape, Variable<T> pooled, const N
   return result;
 }
 
-#define INSTANTIATE(T)                                                                                         \
-  template ContrastiveResult<T> contrastive_loss(Tape<T>&, Variable<T>, const NegativeQueues<T>&,              \
-                                                 std::span<const std::int32_t>, std::span<const std::int32_t>, \
+#define INSTANTIATE(T)                                                                                            \
+  template ContrastiveResult<T> contrastive_loss(Tape<T>&, Variable<T>, const NegativeQueues<T>&, const Samples&, \
+                                                 const LossOptions&, const Keys<T>*);                             \
+  template ContrastiveResult<T> contrastive_loss(Tape<T>&, Variable<T>, const NegativeQueues<T>&,                 \
+                                                 std::span<const std::int32_t>, std::span<const std::int32_t>,    \
                                                  const LossOptions&, const Keys<T>*);
 INSTANTIATE(float)
 INSTANTIATE(double)

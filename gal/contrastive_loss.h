@@ -43,8 +43,19 @@ struct ContrastiveResult {
   Keys<T> query_keys;                      ///< the query encoder's own u0, u2, i0, i2 rows, as a queue would hold them
 };
 
-/// `pooled` (6 B, d) holds the hops of a HopSet::kAll batch, samples in order, not normalised; ids are (B), on the host.
-/// `momentum_keys` is needed for Positive::kMomentum (CheckError without). With an empty queue a term is 0.
+/// The samples of a batch, on the device.
+struct Samples {
+  View<const std::int32_t, 1> user, item;                         ///< (B) their own ids in the queues
+  std::array<View<const std::int32_t, 1>, data::kHops> hop_rows;  ///< (B) rows of each hop among the pooled
+};
+
+/// `pooled` (6 B or more, d) holds the hops of a HopSet::kAll batch, not normalised. `momentum_keys` is needed for
+/// Positive::kMomentum (CheckError without). With an empty queue a term is 0.
+template <class T>
+ContrastiveResult<T> contrastive_loss(autograd::Tape<T>& tape, autograd::Variable<T> pooled,
+                                      const NegativeQueues<T>& queues, const Samples& samples,
+                                      const LossOptions& options, const Keys<T>* momentum_keys);
+/// The same with the ids on the host and the rows in order: sample b's hop h is row 6 b + h.
 template <class T>
 ContrastiveResult<T> contrastive_loss(autograd::Tape<T>& tape, autograd::Variable<T> pooled,
                                       const NegativeQueues<T>& queues, std::span<const std::int32_t> user_ids,

@@ -25,29 +25,22 @@ namespace {
 
 constexpr std::int64_t kMapBlock = 1024;  // rows of h that map_rows() embeds at a time
 
-/// Rows `ids` of the constant table h, then `extra` rows given as floats, on the tape.
+/// Rows `ids` of the constant table h, then the rows of `extra`, on the tape.
 template <class T>
-Variable<T> gather_constant(Tape<T>& tape, const Buffer<T>& h, std::int64_t dim, const std::vector<std::int32_t>& ids,
-                            std::span<const float> extra) {
-  const auto n = static_cast<std::int64_t>(ids.size());
-  const auto out = tape.arena().template matrix<T>(n + static_cast<std::int64_t>(extra.size()) / dim, dim);
+Variable<T> gather_constant(Tape<T>& tape, const Buffer<T>& h, std::int64_t dim, View<const std::int32_t, 1> ids,
+                            View<const T, 2> extra) {
+  const std::int64_t n = ids.extent(0);
+  const auto out = tape.arena().template matrix<T>(n + extra.rows(), dim);
   if (n > 0) {
-    const auto kept = tape.keep(ids);
     dispatch<T>(tape.device(), [&](auto& ctx) {
       const View<const T, 2> table = h.view(h.size() / dim, dim);
-      if constexpr (std::is_same_v<T, Acc<T>>) embedding_forward<T>(ctx, out.slice_rows(0, n), table, kept, Accumulate::kOverwrite);
-      else embedding_forward<T, T>(ctx, out.slice_rows(0, n), table, kept, Accumulate::kOverwrite);
+      if constexpr (std::is_same_v<T, Acc<T>>)
+        embedding_forward<T>(ctx, out.slice_rows(0, n), table, ids, Accumulate::kOverwrite);
+      else
+        embedding_forward<T, T>(ctx, out.slice_rows(0, n), table, ids, Accumulate::kOverwrite);
     });
   }
-  if (extra.empty()) return tape.constant(out);
-  MemoryResource& memory = tape.arena().memory();
-  if constexpr (std::is_same_v<T, float>) {
-    memory.upload(out.row(n), extra.data(), extra.size_bytes());
-  } else {
-    std::vector<T> converted;
-    for (const float v : extra) converted.push_back(T(v));
-    memory.upload(out.row(n), converted.data(), converted.size() * sizeof(T));
-  }
+  if (extra.rows() > 0) copy_rows<T>(tape.arena().memory(), out.slice_rows(n, extra.rows()), extra);
   return tape.constant(out);
 }
 
@@ -94,29 +87,26 @@ Variable<T> GraphEncoder<T>::map(Tape<T>& tape, Variable<T> h, const MappingIds&
 }
 
 template <class T>
-Variable<Acc<T>> GraphEncoder<T>::table(Tape<T>& tape, const HopBatch& batch) const {
+Variable<Acc<T>> GraphEncoder<T>::table(Tape<T>& tape, const DeviceBatch<T>& batch) const {
   std::vector<Variable<Acc<T>>> parts;
-  const auto trainable_rows = [&](autograd::ParameterId h, const std::vector<std::int32_t>& ids) {
-    return autograd::cast<T>(tape, embedding(tape, tape.parameter(store_, h), tape.keep(ids)));
+  const auto trainable_rows = [&](autograd::ParameterId h, View<const std::int32_t, 1> ids) {
+    return autograd::cast<T>(tape, embedding(tape, tape.parameter(store_, h), ids));
   };
-  if (!batch.text_ids.empty())
-    parts.push_back(embedding(tape, tape.parameter(store_, shared_), tape.keep(batch.text_ids)));
-  GALREC_CHECK(static_cast<std::int64_t>(batch.own_user_vectors.size()) == batch.own_users * options_.user_dim,
-               "{} values for {} own vectors of {}", batch.own_user_vectors.size(), batch.own_users, options_.user_dim);
+  if (batch.text_ids.extent(0) > 0) parts.push_back(embedding(tape, tape.parameter(store_, shared_), batch.text_ids));
   const bool trainable = h_user_ >= 0;
-  if (!batch.user_ids.empty() || batch.own_users > 0) {
+  const std::int64_t users = batch.user_ids.extent(0), own = batch.own_users.rows();
+  if (users + own > 0) {
     Variable<T> h;
-    if (trainable && !batch.user_ids.empty()) {
+    if (trainable && users > 0) {
       h = trainable_rows(h_user_, batch.user_ids);
-      if (batch.own_users > 0)
-        h = concat_rows(tape,
-                        {h, gather_constant<T>(tape, external_.user, options_.user_dim, {}, batch.own_user_vectors)});
+      if (own > 0)
+        h = concat_rows(tape, {h, gather_constant<T>(tape, external_.user, options_.user_dim, {}, batch.own_users)});
     } else {
-      h = gather_constant<T>(tape, external_.user, options_.user_dim, batch.user_ids, batch.own_user_vectors);
+      h = gather_constant<T>(tape, external_.user, options_.user_dim, batch.user_ids, batch.own_users);
     }
     parts.push_back(autograd::cast<Acc<T>>(tape, map(tape, h, g_user_)));
   }
-  if (!batch.item_ids.empty()) {
+  if (batch.item_ids.extent(0) > 0) {
     const Variable<T> h = trainable ? trainable_rows(h_item_, batch.item_ids)
                                     : gather_constant<T>(tape, external_.item, options_.item_dim, batch.item_ids, {});
     parts.push_back(autograd::cast<Acc<T>>(tape, map(tape, h, g_item_)));
@@ -132,12 +122,8 @@ Variable<T> GraphEncoder<T>::states(Tape<T>& tape, Variable<Acc<T>> table, View<
 
 template <class T>
 Variable<T> GraphEncoder<T>::pool(Tape<T>& tape, Variable<T> states, View<const std::int32_t, 1> cu,
-                                  std::span<const std::int32_t> host_cu) const {
-  if (options_.mapping.pooling == Pooling::kMean) return segment_mean(tape, states, cu);
-  std::vector<std::int32_t> rows(host_cu.size() - 1);
-  for (std::size_t s = 0; s < rows.size(); ++s)
-    rows[s] = options_.mapping.pooling == Pooling::kFirst ? host_cu[s] : host_cu[s + 1] - 1;
-  return embedding(tape, states, tape.keep(rows));
+                                  View<const std::int32_t, 1> rows) const {
+  return options_.mapping.pooling == Pooling::kMean ? segment_mean(tape, states, cu) : embedding(tape, states, rows);
 }
 
 template <class T>

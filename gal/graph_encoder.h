@@ -8,7 +8,7 @@
 
 #include "autograd/parameter_store.h"
 #include "autograd/tape.h"
-#include "gal/hop_batch.h"
+#include "gal/device_batch.h"
 #include "gal/options.h"
 #include "layers/t5/config.h"
 #include "layers/t5/encoder.h"
@@ -39,13 +39,13 @@ class GraphEncoder {
   GraphEncoder(autograd::ParameterStore<T>& store, const ModelOptions& options, const ExternalTables<T>& external);
 
   /// The batch's table (table_rows, d), in the precision of the residual stream that its rows begin.
-  autograd::Variable<Acc<T>> table(autograd::Tape<T>& tape, const HopBatch& batch) const;
+  autograd::Variable<Acc<T>> table(autograd::Tape<T>& tape, const DeviceBatch<T>& batch) const;
   /// Final encoder states (N, d) of packed rows of the table.
   autograd::Variable<T> states(autograd::Tape<T>& tape, autograd::Variable<Acc<T>> table, View<const std::int32_t, 1> tokens,
                                View<const std::int32_t, 1> cu, const layers::DropoutRates& rates) const;
-  /// One vector a segment: (S, d). `host_cu` are the offsets `cu` on the host.
+  /// One vector a segment: (S, d). `rows` (S) are those that first or last pooling takes.
   autograd::Variable<T> pool(autograd::Tape<T>& tape, autograd::Variable<T> states, View<const std::int32_t, 1> cu,
-                             std::span<const std::int32_t> host_cu) const;
+                             View<const std::int32_t, 1> rows) const;
   /// g of all users and items, (rows, d) each, into host memory, a block at a time.
   void map_all(const Device& device, View<Acc<T>, 2> users, View<Acc<T>, 2> items) const;
 

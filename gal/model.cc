@@ -76,67 +76,56 @@ void GalModel<T>::set_external(View<const double, 2> h_user, View<const double, 
 }
 
 template <class T>
-typename GalModel<T>::Encoded GalModel<T>::encode(Tape<T>& tape, const HopBatch& batch,
+DeviceBatch<T> GalModel<T>::place(Tape<T>& tape, const HopBatch& batch) const {
+  const BatchLists<T> lists(batch, options_, 0);
+  return lists.put(tape.arena().memory(), tape.arena().template alloc<std::byte>(lists.bytes()));
+}
+
+template <class T>
+typename GalModel<T>::Encoded GalModel<T>::encode(Tape<T>& tape, const DeviceBatch<T>& batch,
                                                   const layers::DropoutRates& rates) {
   Encoded e;
   e.table = encoder_->table(tape, batch);
-  e.cu = tape.keep(batch.cu);
-  e.states = encoder_->states(tape, e.table, tape.keep(batch.tokens), e.cu, rates);
-  if (batch.hops == HopSet::kRecommendOnly) {
-    e.recommend_states = e.states;
-    e.recommend_cu = e.cu;
-    return e;
-  }
-  std::vector<std::int32_t> rows, cu{0};
-  for (std::int32_t b = 0; b < batch.samples; ++b) {
-    const auto s = static_cast<std::size_t>(batch.segment(b, data::Hop::kU2));
-    for (auto n = batch.cu[s]; n < batch.cu[s + 1]; ++n) rows.push_back(n);
-    cu.push_back(static_cast<std::int32_t>(rows.size()));
-  }
-  e.recommend_states = embedding(tape, e.states, tape.keep(rows));
-  e.recommend_cu = tape.keep(cu);
+  e.states = encoder_->states(tape, e.table, batch.tokens, batch.cu, rates);
+  const bool all = batch.hops == HopSet::kAll;
+  e.recommend_states = all ? embedding(tape, e.states, batch.recommend_rows) : e.states;
+  e.recommend_cu = all ? batch.recommend_cu : batch.cu;
   return e;
 }
 
 template <class T>
-Variable<T> GalModel<T>::decode(Tape<T>& tape, const HopBatch& batch, const Encoded& encoded, int steps,
+Variable<T> GalModel<T>::decode(Tape<T>& tape, const DeviceBatch<T>& batch, const Encoded& encoded, int steps,
                                 const layers::DropoutRates& rates) {
-  std::vector<std::int32_t> rows, cu{0};
-  for (std::size_t b = 0; b < static_cast<std::size_t>(batch.samples); ++b) {
-    rows.push_back(batch.start_row);
-    if (steps > 1) rows.push_back(batch.target_row[b]);
-    cu.push_back(static_cast<std::int32_t>(rows.size()));
-  }
-  return decoder_->forward(tape, embedding(tape, encoded.table, tape.keep(rows)), tape.keep(cu),
-                           encoded.recommend_states, encoded.recommend_cu, rates);
+  const auto rows = steps > 1 ? batch.target_rows : batch.start_rows, cu = steps > 1 ? batch.target_cu : batch.start_cu;
+  return decoder_->forward(tape, embedding(tape, encoded.table, rows), cu, encoded.recommend_states,
+                           encoded.recommend_cu, rates);
 }
 
 template <class T>
-Variable<Acc<T>> GalModel<T>::recommendation_loss(Tape<T>& tape, const HopBatch& batch, const Encoded& encoded,
+Variable<Acc<T>> GalModel<T>::recommendation_loss(Tape<T>& tape, const DeviceBatch<T>& batch, const Encoded& encoded,
                                                   const LossOptions& loss, const layers::DropoutRates& rates) {
-  for (std::size_t b = 0; b < batch.target.size(); ++b) {
-    GALREC_CHECK(batch.target[b] >= 0, "sample {} has no target", b);
-  }
+  GALREC_CHECK(batch.target_items.extent(0) == batch.samples, "a sample has no target");
   const auto head = tape.weight(store_, head_);
-  const std::int64_t first_item = static_cast<std::int64_t>(options_.text_rows) + options_.users;
   if (loss.columns == LossColumns::kItems) {
-    return linear_cross_entropy<T>(tape, decode(tape, batch, encoded, 1, rates), head, {},
-                                   tape.keep(batch.target), logit_scale_, {first_item, options_.items});
+    const std::int64_t first_item = static_cast<std::int64_t>(options_.text_rows) + options_.users;
+    return linear_cross_entropy<T>(tape, decode(tape, batch, encoded, 1, rates), head, {}, batch.target_items,
+                                   logit_scale_, {first_item, options_.items});
   }
-  std::vector<std::int32_t> targets;
-  for (const auto t : batch.target) {
-    targets.push_back(static_cast<std::int32_t>(first_item) + t);
-    targets.push_back(options_.t5.eos_token_id);
-  }
-  return linear_cross_entropy<T>(tape, decode(tape, batch, encoded, 2, rates), head, {},
-                                 tape.keep(targets), logit_scale_);
+  return linear_cross_entropy<T>(tape, decode(tape, batch, encoded, 2, rates), head, {}, batch.target_columns,
+                                 logit_scale_);
 }
 
 template <class T>
 StepResult<T> GalModel<T>::forward(Tape<T>& tape, const HopBatch& batch, const NegativeQueues<T>* queues,
                                    const LossOptions& loss, const layers::DropoutRates& rates,
                                    const Keys<T>* momentum_keys) {
-  GALREC_CHECK(batch.samples >= 1, "an empty batch");
+  return forward(tape, place(tape, batch), queues, loss, rates, momentum_keys);
+}
+
+template <class T>
+StepResult<T> GalModel<T>::forward(Tape<T>& tape, const DeviceBatch<T>& batch, const NegativeQueues<T>* queues,
+                                   const LossOptions& loss, const layers::DropoutRates& rates,
+                                   const Keys<T>* momentum_keys) {
   const Encoded encoded = encode(tape, batch, rates);
   StepResult<T> result;
   result.loss = recommendation_loss(tape, batch, encoded, loss, rates);
@@ -145,11 +134,12 @@ StepResult<T> GalModel<T>::forward(Tape<T>& tape, const HopBatch& batch, const N
     GALREC_CHECK(!loss.contrastive(), "the contrastive losses need the prompts of all hops");
     return result;
   }
-  const Variable<T> pooled = encoder_->pool(tape, encoded.states, encoded.cu, batch.cu);
-  result.embeddings = pooled.value();
+  const Variable<T> pooled = encoder_->pool(tape, encoded.states, batch.cu, batch.pool_rows);
+  result.embeddings = pooled.value().slice_rows(0, batch.samples * static_cast<std::int64_t>(data::kHops));
   if (!loss.contrastive()) return result;
   GALREC_CHECK(queues != nullptr, "the contrastive losses need the queues");
-  const auto contrast = contrastive_loss<T>(tape, pooled, *queues, batch.user, batch.item, loss, momentum_keys);
+  const auto contrast =
+      contrastive_loss<T>(tape, pooled, *queues, {batch.user, batch.item, batch.hop_rows}, loss, momentum_keys);
   result.nce = contrast.nce;
   result.rows = contrast.rows;
   result.query_keys = contrast.query_keys;
@@ -159,7 +149,8 @@ StepResult<T> GalModel<T>::forward(Tape<T>& tape, const HopBatch& batch, const N
 
 template <class T>
 Variable<T> GalModel<T>::rank_states(Tape<T>& tape, const HopBatch& batch, const layers::DropoutRates& rates) {
-  const Variable<T> states = decode(tape, batch, encode(tape, batch, rates), 1, rates);
+  const DeviceBatch<T> placed = place(tape, batch);
+  const Variable<T> states = decode(tape, placed, encode(tape, placed, rates), 1, rates);
   return logit_scale_ == 1.0 ? states : autograd::scale(tape, states, logit_scale_);
 }
 

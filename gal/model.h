@@ -62,6 +62,10 @@ class GalModel {
   StepResult<T> forward(autograd::Tape<T>& tape, const HopBatch& batch, const NegativeQueues<T>* queues,
                         const LossOptions& loss, const layers::DropoutRates& rates,
                         const Keys<T>* momentum_keys = nullptr);
+  /// The same of a batch that lies on the device for as long as the step takes: nothing crosses from the host.
+  StepResult<T> forward(autograd::Tape<T>& tape, const DeviceBatch<T>& batch, const NegativeQueues<T>* queues,
+                        const LossOptions& loss, const layers::DropoutRates& rates,
+                        const Keys<T>* momentum_keys = nullptr);
 
   /// Decoder state of each sample's u2 prompt at the first step, times logit_scale: (samples, d). Scores of all items
   /// are its product with item_head().
@@ -76,13 +80,15 @@ class GalModel {
   struct Encoded {
     autograd::Variable<Acc<T>> table;
     autograd::Variable<T> states, recommend_states;
-    View<const std::int32_t, 1> cu, recommend_cu;
+    View<const std::int32_t, 1> recommend_cu;
   };
-  Encoded encode(autograd::Tape<T>& tape, const HopBatch& batch, const layers::DropoutRates& rates);
-  autograd::Variable<T> decode(autograd::Tape<T>& tape, const HopBatch& batch, const Encoded& encoded, int steps,
+  DeviceBatch<T> place(autograd::Tape<T>& tape, const HopBatch& batch) const;
+  Encoded encode(autograd::Tape<T>& tape, const DeviceBatch<T>& batch, const layers::DropoutRates& rates);
+  autograd::Variable<T> decode(autograd::Tape<T>& tape, const DeviceBatch<T>& batch, const Encoded& encoded, int steps,
                                const layers::DropoutRates& rates);
-  autograd::Variable<Acc<T>> recommendation_loss(autograd::Tape<T>& tape, const HopBatch& batch, const Encoded& encoded,
-                                                 const LossOptions& loss, const layers::DropoutRates& rates);
+  autograd::Variable<Acc<T>> recommendation_loss(autograd::Tape<T>& tape, const DeviceBatch<T>& batch,
+                                                 const Encoded& encoded, const LossOptions& loss,
+                                                 const layers::DropoutRates& rates);
   template <class Source>
   void copy_external(View<const Source, 2> h_user, View<const Source, 2> h_item);
 

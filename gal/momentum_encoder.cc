@@ -1,8 +1,5 @@
 #include "gal/momentum_encoder.h"
 
-#include <algorithm>
-#include <array>
-
 #include "autograd/ops/embedding.h"
 #include "autograd/ops/pooling.h"
 #include "kernels/common/check.h"
@@ -10,13 +7,9 @@
 
 namespace galrec::gal {
 
-namespace {
-// Which hops the queues hold, in their order.
-constexpr std::array<data::Hop, kQueues> kKeyHops{data::Hop::kU0, data::Hop::kU2, data::Hop::kI0, data::Hop::kI2};
-}  // namespace
-
 template <class T>
-MomentumEncoder<T>::MomentumEncoder(const GalModel<T>& model) : encoder_(store_, model.options(), model.external()) {
+MomentumEncoder<T>::MomentumEncoder(const GalModel<T>& model)
+    : options_(model.options()), encoder_(store_, options_, model.external()) {
   store_.allocate(autograd::Trainable::kNo, model.parameters().memory());
   copy_from(model);
 }
@@ -32,19 +25,17 @@ void MomentumEncoder<T>::copy_from(const GalModel<T>& model) {
 template <class T>
 Keys<T> MomentumEncoder<T>::encode(autograd::Tape<T>& tape, const HopBatch& batch, const layers::DropoutRates& rates,
                                    Similarity similarity) {
+  const BatchLists<T> lists(batch, options_, 0);
+  return encode(tape, lists.put(tape.arena().memory(), tape.arena().template alloc<std::byte>(lists.bytes())), rates,
+                similarity);
+}
+
+template <class T>
+Keys<T> MomentumEncoder<T>::encode(autograd::Tape<T>& tape, const DeviceBatch<T>& batch,
+                                   const layers::DropoutRates& rates, Similarity similarity) {
   GALREC_CHECK(batch.hops == HopSet::kAll, "keys need the prompts of all hops");
-  tokens_.clear();
-  cu_.assign(1, 0);
-  for (std::int32_t b = 0; b < batch.samples; ++b) {
-    for (const auto hop : kKeyHops) {
-      const auto prompt = batch.prompt(b, hop);
-      tokens_.insert(tokens_.end(), prompt.begin(), prompt.end());
-      cu_.push_back(static_cast<std::int32_t>(tokens_.size()));
-    }
-  }
-  const auto cu = tape.keep(cu_);
-  const auto states = encoder_.states(tape, encoder_.table(tape, batch), tape.keep(tokens_), cu, rates);
-  auto pooled = encoder_.pool(tape, states, cu, cu_);
+  const auto states = encoder_.states(tape, encoder_.table(tape, batch), batch.key_tokens, batch.key_cu, rates);
+  auto pooled = encoder_.pool(tape, states, batch.key_cu, batch.key_pool_rows);
   if (similarity == Similarity::kCosine) pooled = l2_normalize(tape, pooled);
   // One contiguous block for each queue.
   Keys<T> keys;

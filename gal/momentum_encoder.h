@@ -2,8 +2,6 @@
 // The slowly moving copy of the encoder that fills the queues (paper eq. 17): shared, encoder and g; h is shared with
 // the query encoder. Its parameters are averaged by the optimiser in the pass that updates the query's.
 
-#include <vector>
-
 #include "autograd/parameter_store.h"
 #include "autograd/tape.h"
 #include "gal/graph_encoder.h"
@@ -28,11 +26,13 @@ class MomentumEncoder {
   Keys<T> encode(autograd::Tape<T>& tape, const HopBatch& batch,
                  const layers::DropoutRates& rates = layers::DropoutRates::none(),
                  Similarity similarity = Similarity::kCosine);
+  /// The same of a batch that lies on the device.
+  Keys<T> encode(autograd::Tape<T>& tape, const DeviceBatch<T>& batch, const layers::DropoutRates& rates, Similarity similarity);
 
  private:
+  ModelOptions options_;
   autograd::ParameterStore<T> store_;
   GraphEncoder<T> encoder_;
-  std::vector<std::int32_t> tokens_, cu_;
 };
 
 extern template class MomentumEncoder<float>;

@@ -6,6 +6,7 @@
 
 #include "kernels/common/check.h"
 #include "kernels/common/philox.h"
+#include "kernels/common/scatter_rows.h"
 
 namespace galrec::gal {
 
@@ -95,21 +96,49 @@ void NegativeQueues<T>::push(const Keys<T>& keys, std::span<const std::int32_t> 
     GALREC_CHECK(keys[q].rows() == n && keys[q].cols() == d_, "keys {} are ({}, {}), expected ({}, {})", queue_name(q),
                  keys[q].rows(), keys[q].cols(), n, d_);
   }
-  ++pushes_;
   for (std::int64_t b = std::max<std::int64_t>(0, n - capacity_); b < n;) {
     const std::int64_t r = (pointer_ + b) % capacity_;
     const std::int64_t run = std::min(n - b, capacity_ - r);  // to the end of the ring
     for (const auto q : kAllQueues)
       copy_rows<T>(*memory_, View<T, 2>(rows_[at(q)].data() + r * d_, {run, d_}), keys[q].slice_rows(b, run));
-    for (std::int64_t i = 0; i < run; ++i) {
-      const auto to = static_cast<std::size_t>(r + i), from = static_cast<std::size_t>(b + i);
-      user_ids_[to] = users[from];
-      item_ids_[to] = items[from];
-      birth_[to] = pushes_;
-    }
     b += run;
   }
+  remember(users, items);
   upload_ids();
+}
+
+template <class T>
+std::vector<std::int32_t> NegativeQueues<T>::next_rows(std::int64_t n) const {
+  std::vector<std::int32_t> rows(static_cast<std::size_t>(n), -1);
+  for (std::int64_t b = std::max<std::int64_t>(0, n - capacity_); b < n; ++b)
+    rows[static_cast<std::size_t>(b)] = static_cast<std::int32_t>((pointer_ + b) % capacity_);
+  return rows;
+}
+
+template <class T>
+void NegativeQueues<T>::write(const Device& device, const Keys<T>& keys, View<const std::int32_t, 1> users,
+                              View<const std::int32_t, 1> items, View<const std::int32_t, 1> rows) {
+  dispatch<T>(device, [&](auto& ctx) {
+    for (const auto q : kAllQueues) scatter_rows<T>(ctx, rows_[at(q)].view(capacity_, d_), keys[q], rows);
+    if (memory_->host_accessible()) return;  // then the lists of the host are the only ones
+    const auto column = [](const auto& v) { return View<const std::int32_t, 2>(v.data, {v.extent(0), 1}); };
+    scatter_rows<std::int32_t>(ctx, device_user_ids_.view(capacity_, 1), column(users), rows);
+    scatter_rows<std::int32_t>(ctx, device_item_ids_.view(capacity_, 1), column(items), rows);
+  });
+}
+
+template <class T>
+void NegativeQueues<T>::remember(std::span<const std::int32_t> users, std::span<const std::int32_t> items) {
+  const auto n = static_cast<std::int64_t>(users.size());
+  const std::vector<std::int32_t> rows = next_rows(n);
+  ++pushes_;
+  for (std::size_t b = 0; b < rows.size(); ++b) {
+    if (rows[b] < 0) continue;
+    const auto to = static_cast<std::size_t>(rows[b]);
+    user_ids_[to] = users[b];
+    item_ids_[to] = items[b];
+    birth_[to] = pushes_;
+  }
   pointer_ = (pointer_ + n) % capacity_;
   count_ = std::min(capacity_, count_ + n);
 }

@@ -11,6 +11,7 @@
 #include "data/safetensors_writer.h"
 #include "gal/options.h"
 #include "kernels/common/buffer.h"
+#include "kernels/common/context.h"
 #include "kernels/common/host_view.h"
 #include "kernels/common/view.h"
 
@@ -58,6 +59,13 @@ class NegativeQueues {
   /// Writes the rows of a batch at the pointer, wrapping; a batch larger than the ring leaves its last rows. Queued behind the
   /// device's work: no wait.
   void push(const Keys<T>& keys, std::span<const std::int32_t> users, std::span<const std::int32_t> items);
+  /// The same in two halves, for a step whose place in the ring only the device knows. First the rows that a batch of n
+  /// will go to, -1 for those that do not stay; then, on the device, keys, ids and those rows, each (n); then, on the
+  /// host, what push() remembers.
+  std::vector<std::int32_t> next_rows(std::int64_t n) const;
+  void write(const Device& device, const Keys<T>& keys, View<const std::int32_t, 1> users,
+             View<const std::int32_t, 1> items, View<const std::int32_t, 1> rows);
+  void remember(std::span<const std::int32_t> users, std::span<const std::int32_t> items);
   /// Mean number of push() calls since the valid rows were written; 0 for rows of the last call.
   double mean_age() const;
 

@@ -26,8 +26,8 @@ void StepReport<T>::clear() {
 }
 
 template <class T>
-void StepReport<T>::add(const StepResult<T>& result) {
-  Pass pass{.offset = used_};
+typename StepReport<T>::Pass StepReport<T>::pack(const StepResult<T>& result) {
+  Pass pass;
   std::vector<View<const Acc<T>, 1>> pieces{scalar_of(result.loss), scalar_of(result.l0)};
   for (std::size_t k = 0; k < kTerms; ++k) {
     if (!result.nce[k]) continue;
@@ -36,17 +36,24 @@ void StepReport<T>::add(const StepResult<T>& result) {
     pass.samples = rows.losses.extent(0);
     pieces.insert(pieces.end(), {scalar_of(result.nce[k]), rows.positive_score, rows.hardest, rows.losses});
   }
-  std::int64_t count = 0;
-  for (const auto& piece : pieces) count += piece.extent(0);
+  for (const auto& piece : pieces) pass.count += piece.extent(0);
+  if (pass.count > latest_.size()) latest_ = Buffer<Acc<T>>(pass.count, memory_of(device_));
+  const View<Acc<T>, 1> out(latest_.data(), {pass.count});
+  dispatch<T>(device_, [&](auto& ctx) { galrec::pack<Acc<T>>(ctx, out, pieces); });
+  return pass;
+}
+
+template <class T>
+void StepReport<T>::keep(Pass pass) {
   MemoryResource& memory = memory_of(device_);
-  if (used_ + count > memory_.size()) {
-    Buffer<Acc<T>> larger(2 * (used_ + count), memory);
+  if (used_ + pass.count > memory_.size()) {
+    Buffer<Acc<T>> larger(2 * (used_ + pass.count), memory);
     if (used_ > 0) memory.copy(larger.data(), memory_.data(), static_cast<std::size_t>(used_) * sizeof(Acc<T>));
     memory_ = std::move(larger);
   }
-  const View<Acc<T>, 1> out(memory_.data() + used_, {count});
-  dispatch<T>(device_, [&](auto& ctx) { pack<Acc<T>>(ctx, out, pieces); });
-  used_ += count;
+  pass.offset = used_;
+  memory.copy(memory_.data() + used_, latest_.data(), static_cast<std::size_t>(pass.count) * sizeof(Acc<T>));
+  used_ += pass.count;
   passes_.push_back(pass);
 }
 

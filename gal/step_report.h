@@ -28,18 +28,24 @@ class StepReport {
 
   void clear();
   /// Copies what `result` holds, behind the work that computes it. Its tape may be reset afterwards.
-  void add(const StepResult<T>& result);
+  void add(const StepResult<T>& result) { keep(pack(result)); }
+
+  struct Pass {
+    std::int64_t offset = 0;   // of its figures in memory_: loss, l0, then for each term its loss and three rows
+    std::int64_t count = 0;    // of figures
+    std::int64_t samples = 0;  // of a row
+    std::array<bool, kTerms> has_term{};
+  };
+  /// The halves of add(). pack() is the same work for every pass of a shape, so that it can be captured: figures go to
+  /// one place, and stay until the next pass. keep() takes them over, of this pass or of a replay.
+  Pass pack(const StepResult<T>& result);
+  void keep(Pass pass);
   /// The figures of all passes since clear(), in order. Waits for the device.
   std::vector<StepFigures> read() const;
 
  private:
-  struct Pass {
-    std::int64_t offset = 0;   // of its figures in memory_: loss, l0, then for each term its loss and three rows
-    std::int64_t samples = 0;  // of a row
-    std::array<bool, kTerms> has_term{};
-  };
-
   Device device_;
+  Buffer<Acc<T>> latest_;  // figures of the last pass
   Buffer<Acc<T>> memory_;
   std::int64_t used_ = 0;
   std::vector<Pass> passes_;

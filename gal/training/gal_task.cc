@@ -1,6 +1,7 @@
 #include "gal/training/gal_task.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -48,7 +49,9 @@ GalTask<T>::GalTask(const Device& device, const TrainerParts<T>& parts)
       optimizer_(parts.model.parameters(), parts.train.adamw),
       tape_(device),
       key_tape_(device),
-      report_(device) {
+      report_(device),
+      graphs_(device) {
+  if (device.kind() == DeviceKind::kCuda) lr_and_step_ = Buffer<double>(2, memory_of(device));
   if (parts_.gal.loss.contrastive()) {
     queues_ = std::make_unique<NegativeQueues<T>>(parts_.gal.queue.size, parts_.model.options().t5.d_model, memory_of(device));
     if (parts_.gal.queue.start == QueueStart::kRandom) queues_->fill_random(parts_.seed);
@@ -69,13 +72,55 @@ void GalTask<T>::begin_epoch(std::int64_t epoch) {
 }
 
 template <class T>
-Keys<T> GalTask<T>::momentum_keys(autograd::Tape<T>& tape, std::uint32_t draw) {
+Keys<T> GalTask<T>::momentum_keys(autograd::Tape<T>& tape, const DeviceBatch<T>& batch, std::uint32_t draw) {
+  const Similarity similarity = parts_.gal.loss.similarity;
   if (!parts_.gal.queue.momentum_dropout) {
     tape.reset(autograd::Recording::kOff);
-    return momentum_->encode(tape, batch_, layers::DropoutRates::none(), parts_.gal.loss.similarity);
+    return momentum_->encode(tape, batch, layers::DropoutRates::none(), similarity);
   }
-  tape.reset(autograd::Recording::kOn, {.seed = parts_.seed ^ kDropoutSeed, .step = draw, .stream = kMomentumStream});
-  return momentum_->encode(tape, batch_, parts_.train.dropout, parts_.gal.loss.similarity);
+  reset_tape(tape, batch, draw, kMomentumStream);
+  return momentum_->encode(tape, batch, parts_.train.dropout, similarity);
+}
+
+// On CUDA the number of the masks comes from the device's memory: a replay draws those of its own step.
+template <class T>
+void GalTask<T>::reset_tape(autograd::Tape<T>& tape, const DeviceBatch<T>& batch, std::uint32_t draw,
+                            std::uint32_t stream) {
+  const bool cuda = device_.kind() == DeviceKind::kCuda;
+  tape.reset(autograd::Recording::kOn, {.seed = parts_.seed ^ kDropoutSeed, .step = cuda ? 0 : draw, .stream = stream},
+             cuda ? batch.draw : nullptr);
+}
+
+template <class T>
+StepResult<T> GalTask<T>::forward_backward(const DeviceBatch<T>& batch, std::uint32_t draw, double share,
+                                           Keys<T>& keys) {
+  if (keys_come_first()) keys = momentum_keys(key_tape_, batch, draw);
+  reset_tape(tape_, batch, draw, 0);
+  const StepResult<T> result = parts_.model.forward(tape_, batch, queues_.get(), parts_.gal.loss, parts_.train.dropout,
+                                                    keys_come_first() ? &keys : nullptr);
+  tape_.backward(result.loss, share);
+  return result;
+}
+
+// Only after backward, which reads the queues as forward found them.
+template <class T>
+void GalTask<T>::push_keys(const DeviceBatch<T>& batch, std::uint32_t draw, Keys<T> keys, const StepResult<T>& result) {
+  if (!queues_) return;
+  if (parts_.gal.queue.encoder == QueueEncoder::kQuery)
+    keys = result.query_keys;
+  else if (!keys_come_first())
+    keys = momentum_keys(tape_, batch, draw);
+  queues_->write(device_, keys, batch.user, batch.item, batch.ring_rows);
+}
+
+/// All that shapes the work of a micro-batch.
+template <class T>
+StepGraphs::Key GalTask<T>::pass_key(const std::vector<std::int64_t>& extents, double share) const {
+  StepGraphs::Key key = extents;
+  key.push_back(queues_ ? queues_->count() : 0);
+  key.push_back(std::bit_cast<std::int64_t>(share));
+  for (const bool written : parts_.model.parameters().written()) key.push_back(written ? 1 : 0);
+  return key;
 }
 
 template <class T>
@@ -84,22 +129,65 @@ void GalTask<T>::micro_batch(const StepPlan& plan, std::int64_t first, std::int6
   parts_.builder.build(batch_, samples, hops_, static_cast<std::uint32_t>(plan.epoch));
   const std::int64_t per_step = (parts_.train.batch + parts_.train.micro_batch - 1) / parts_.train.micro_batch;
   const auto draw = static_cast<std::uint32_t>(plan.step * per_step + (first - plan.first) / parts_.train.micro_batch);
-
-  Keys<T> keys;
-  const bool keys_first = parts_.gal.loss.contrastive() && parts_.gal.loss.positive == Positive::kMomentum;
-  if (keys_first) keys = momentum_keys(key_tape_, draw);
-  tape_.reset(autograd::Recording::kOn, {.seed = parts_.seed ^ kDropoutSeed, .step = draw, .stream = 0});
-  const StepResult<T> result =
-      parts_.model.forward(tape_, batch_, queues_.get(), parts_.gal.loss, parts_.train.dropout, keys_first ? &keys : nullptr);
   // A mean over the micro-batch becomes this micro-batch's part of the mean over the optimiser's batch.
-  tape_.backward(result.loss, static_cast<double>(count) / static_cast<double>(plan.count));
-  report_.add(result);
-  if (!queues_) return;
-  if (statistics) statistics_ = statistics_of(result);
-  // Only now: backward reads the queues as forward found them.
-  if (parts_.gal.queue.encoder == QueueEncoder::kQuery) keys = result.query_keys;
-  else if (!keys_first) keys = momentum_keys(tape_, draw);
-  queues_->push(keys, batch_.user, batch_.item);
+  const double share = static_cast<double>(count) / static_cast<double>(plan.count);
+  const std::vector<std::int32_t> ring_rows = queues_ ? queues_->next_rows(count) : std::vector<std::int32_t>{};
+  const BatchLists<T> lists(batch_, parts_.model.options(),
+                            device_.kind() == DeviceKind::kCuda ? parts_.train.bucket : 0, {draw, ring_rows});
+  if (lists.bytes() > lists_.size()) lists_ = Buffer<std::byte>(2 * lists.bytes(), memory_of(device_));
+  const DeviceBatch<T> batch = lists.put(memory_of(device_), lists_.data());
+
+  PassOutcome outcome;
+  const auto work = [&] {
+    Keys<T> keys;
+    const StepResult<T> result = forward_backward(batch, draw, share, keys);
+    outcome = {report_.pack(result), parts_.model.parameters().written()};
+    if (statistics && queues_) statistics_ = statistics_of(result);
+    push_keys(batch, draw, keys, result);
+  };
+  if (uses_graphs() && !statistics) {
+    // Arenas that have grown become one block here: nothing may be allocated while a step is captured.
+    tape_.reset(autograd::Recording::kOff);
+    key_tape_.reset(autograd::Recording::kOff);
+    const StepGraphs::Key key = pass_key(lists.extents(), share);
+    const std::vector<bool> before = parts_.model.parameters().written();
+    const auto again = [&] {  // where a capture fails
+      parts_.model.parameters().set_written(before);
+      work();
+    };
+    const StepRun how = graphs_.run(key, again);
+    if (how == StepRun::kReplayed) outcome = outcomes_.at(key);
+    if (how == StepRun::kCaptured) outcomes_[key] = outcome;
+    parts_.model.parameters().set_written(outcome.written);
+  } else {
+    work();
+  }
+  report_.keep(outcome.figures);
+  if (queues_) queues_->remember(batch_.user, batch_.item);
+}
+
+template <class T>
+void GalTask<T>::update(double lr) {
+  // A limit that nothing reaches measures the norm, and keeps gradients that are not finite from the parameters, all
+  // the same.
+  autograd::AdamWUpdate update{
+      .lr = lr,
+      .max_norm = parts_.train.clip > 0 ? parts_.train.clip : std::numeric_limits<double>::max(),
+      .momentum = parts_.gal.queue.momentum};
+  if (device_.kind() == DeviceKind::kCpu) return optimizer_.step(device_, update);
+  const std::int64_t done = optimizer_.steps();
+  const double values[] = {lr, static_cast<double>(done + 1)};
+  memory_of(device_).upload(lr_and_step_.data(), values, sizeof(values));
+  update.lr_and_step = lr_and_step_.view();
+  const auto work = [&] { optimizer_.step(device_, update); };
+  if (uses_graphs()) {
+    StepGraphs::Key key{-1};
+    for (const bool written : parts_.model.parameters().written()) key.push_back(written ? 1 : 0);
+    graphs_.run(key, work);
+  } else {
+    work();
+  }
+  optimizer_.set_steps(done + 1);  // once, however the work was done
 }
 
 // Looks at embeddings and queue on the host, in the few steps that ask for it: these do wait for the device.
@@ -185,11 +273,9 @@ Figures GalTask<T>::step(const StepPlan& plan) {
     micro_batch(plan, plan.first + done, count, statistics && done + count == plan.count);
   }
   const double lr = schedule_.at(plan.step);
-  // Everything up to here and the update are queued before anybody waits. A limit that nothing reaches measures the norm, and
-  // keeps gradients that are not finite from the parameters, all the same.
-  const double max_norm = parts_.train.clip > 0 ? parts_.train.clip : std::numeric_limits<double>::max();
+  // Everything up to here and the update are queued before anybody waits.
   try {
-    optimizer_.step(device_, {.lr = lr, .max_norm = max_norm, .momentum = parts_.gal.queue.momentum});
+    update(lr);
     synchronize<T>(device_);
   } catch (const NumericalError&) {
     require_finite_losses(plan);

@@ -98,6 +98,15 @@ void add_train_keys(data::ConfigSchema& schema) {
   schema.add({.name = "train.warm_start",
               .default_value = std::string(),
               .help = "checkpoint folder of another run whose parameters training starts from"});
+
+  schema.add_group("cuda", "Steps on a CUDA device");
+  schema.add({.name = "cuda.graph",
+              .default_value = std::string("on"),
+              .help = "steps that come again in the same shape are captured in CUDA graphs and replayed",
+              .choices = {"on", "off"}});
+  add_int(schema, "cuda.bucket", d.bucket, 0, 1 << 20,
+          "the prompts of a step are padded to multiples of so many tokens, a multiple of 64, so that shapes come "
+          "again; 0: no padding");
 }
 
 TrainOptions train_options(const data::Config& config) {
@@ -119,6 +128,9 @@ TrainOptions train_options(const data::Config& config) {
   o.statistics_every = config.get_int("train.statistics_every");
   o.checkpoint_minutes = config.get_double("train.checkpoint_minutes");
   o.warm_start = config.get_string("train.warm_start");
+  o.graph = config.get_string("cuda.graph") == "on" ? GraphUse::kOn : GraphUse::kOff;
+  o.bucket = config.get_int("cuda.bucket");
+  if (o.bucket % 64 != 0) throw UsageError(fmt::format("cuda.bucket: got {}, expected a multiple of 64", o.bucket));
   o.dropout = layers::DropoutRates::uniform(config.get_double("model.dropout"));
   o.dropout.embedding = config.get_double("model.embedding_dropout");
   return o;

@@ -12,7 +12,10 @@
 
 namespace galrec::gal {
 
-/// Keys train.* and model.*dropout. The defaults are the paper's (methods.md section 4 rows 27 to 29).
+/// Whether steps on a CUDA device are captured in graphs. The bits are the same.
+enum class GraphUse { kOn, kOff };
+
+/// Keys train.*, cuda.* and model.*dropout. The defaults are the paper's (methods.md section 4 rows 27 to 29).
 struct TrainOptions {
   std::int64_t epochs = 20;
   std::int64_t batch = 64;             ///< samples per optimiser step
@@ -27,11 +30,13 @@ struct TrainOptions {
   std::int64_t log_every = 20;         ///< steps per line of metrics.jsonl
   std::int64_t statistics_every = 100; ///< steps between hop statistics; 0: never
   double checkpoint_minutes = 10;      ///< time between checkpoints within an epoch
+  GraphUse graph = GraphUse::kOn;
+  std::int64_t bucket = 1024;  ///< tokens that the prompts of a step on CUDA are padded to multiples of; 0: none
   std::string warm_start;              ///< folder of a checkpoint whose parameters training starts from
   layers::DropoutRates dropout;
 };
 
-/// Declares train.*, model.preset, model.checkpoint, model.dropout and model.embedding_dropout.
+/// Declares train.*, cuda.*, model.preset, model.checkpoint, model.dropout and model.embedding_dropout.
 void add_train_keys(data::ConfigSchema& schema);
 /// UsageError for values that do not go together.
 TrainOptions train_options(const data::Config& config);

@@ -31,12 +31,24 @@ TrainResult Trainer<T>::run(const LoopLimits& limits) {
   const TrainingState& state = result.loop.state;
   log_.info("{} steps, {:.1f} samples/s, peak memory {}, activations and their gradients {}", result.loop.steps,
             result.loop.samples_per_second, data::format_bytes(data::peak_resident_bytes()), data::format_bytes(task_->step_bytes()));
+  log_graphs();
   if (result.loop.reason == StopReason::kFinished) {
     finish(result);
   } else {
     log_.info("stopped at step {} of {}; --resume goes on from here", state.step, total_steps());
   }
   return result;
+}
+
+template <class T>
+void Trainer<T>::log_graphs() const {
+  const StepGraphs& graphs = task_->graphs();
+  const auto& [eager, captured, replayed] = graphs.counts();
+  if (eager + captured + replayed == 0) return;
+  log_.info("CUDA graphs: {} micro-batches and updates replayed, {} captured, {} run as they came", replayed, captured,
+            eager);
+  if (!graphs.failure().empty())
+    log_.warn("a step could not be captured{}: {}", graphs.gave_up() ? ", none was any more" : "", graphs.failure());
 }
 
 template <class T>

@@ -30,6 +30,7 @@ class Trainer {
 
  private:
   void finish(TrainResult& result);
+  void log_graphs() const;
 
   Device device_;
   TrainerParts<T> parts_;

@@ -139,7 +139,7 @@ std::int64_t capacity_of(const ListRequest& r, const Extents& e) {
 void build_lists(CudaContext& ctx, Arena& scratch, const Common& common, const Extents& extents,
                  const ListRequest* requests, int count, WorkList* lists) {
   GALREC_CHECK(count <= kMaxLists && extents.batch < (1 << 30), "{} lists of {} sequences", count, extents.batch);
-  Buildings buildings;
+  Buildings buildings{};  // what no list takes is zero too: equal calls have equal arguments
   int* counts = scratch.alloc<int>(count);
   for (int i = 0; i < count; ++i) {
     const std::int64_t capacity = capacity_of(requests[i], extents);

@@ -12,6 +12,7 @@ namespace galrec {
 struct Dropout {
   double rate = 0;  // probability of dropping; rounded to 1 / 65536
   PhiloxKey key{};
+  const std::uint32_t* step_at = nullptr;  // CUDA: device memory that holds key.step, for a step that is replayed
 
   bool active() const { return threshold() > 0; }
   /// An element is dropped when its 16 bits are below this.

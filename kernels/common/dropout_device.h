@@ -12,13 +12,14 @@ namespace galrec {
 /// What a kernel is passed of a Dropout. Inactive: threshold 0, and every multiplier is 1.
 struct DropoutMask {
   PhiloxKey key{};
+  const std::uint32_t* step_at = nullptr;  // where key.step is read from, if not null
   std::uint32_t threshold = 0;  // an element is dropped when its 16 bits are below this
   float scale = 1.0f;           // what kept elements are multiplied by
 
   DropoutMask() = default;
   /// CheckError for a rate outside [0, 1).
   explicit DropoutMask(const Dropout& dropout)
-      : key(dropout.key), threshold(dropout.threshold()), scale(static_cast<float>(dropout.scale())) {}
+      : key(dropout.key), step_at(dropout.step_at), threshold(dropout.threshold()), scale(static_cast<float>(dropout.scale())) {}
 
   GALREC_HOST_DEVICE bool active() const { return threshold != 0; }
 };
@@ -28,7 +29,9 @@ struct DropoutBits {
   std::uint32_t word[4];
 };
 __device__ __forceinline__ DropoutBits dropout_bits(const DropoutMask& mask, std::uint64_t block) {
-  const auto bits = philox(mask.key, block);
+  PhiloxKey key = mask.key;
+  if (mask.step_at != nullptr) key.step = *mask.step_at;
+  const auto bits = philox(key, block);
   return {{bits[0], bits[1], bits[2], bits[3]}};
 }
 

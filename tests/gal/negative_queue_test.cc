@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "tests/support/compare.h"
+#include "tests/support/devices.h"
 #include "tests/support/random.h"
 #include "tests/support/temporary_folder.h"
 
@@ -55,6 +57,39 @@ TEST(NegativeQueues, ABatchLargerThanTheRingLeavesItsLastRows) {
   EXPECT_EQ(queues.ids(Queue::kU0)[0], 5);
   EXPECT_EQ(queues.ids(Queue::kU0)[1], 4);
   EXPECT_EQ(queues.pointer(), 1);
+}
+
+/// The halves of a push, with the rows named on the device, leave what a push leaves.
+class NegativeQueuesOn : public ::testing::TestWithParam<DeviceKind> {};
+INSTANTIATE_TEST_SUITE_P(Devices, NegativeQueuesOn, ::testing::ValuesIn(galrec::test::built_devices()),
+                         [](const auto& info) { return galrec::test::device_name(info.param); });
+
+TEST_P(NegativeQueuesOn, TheHalvesOfAPushAreAPush) {
+  GALREC_REQUIRE_DEVICE(GetParam(), device);
+  MemoryResource& memory = memory_of(device);
+  for (const std::int64_t capacity : {2, 5, 8}) {
+    NegativeQueues<float> whole(capacity, 3, memory), halves(capacity, 3, memory);
+    Arena arena(memory);
+    for (int batch = 0; batch < 4; ++batch) {
+      const NumberedKeys<float> numbered(3, 3, 3 * batch);
+      const Ids users{3 * batch, 3 * batch + 1, 3 * batch + 2}, items{9, 8, batch};
+      Keys<float> keys;
+      for (std::size_t q = 0; q < kQueues; ++q) keys.rows[q] = View<const float, 2>(upload(arena, numbered.values[q]).data, {3, 3});
+      whole.push(keys, users, items);
+      halves.write(device, keys, upload(arena, users), upload(arena, items), upload(arena, halves.next_rows(3)));
+      halves.remember(users, items);
+      EXPECT_EQ(halves.pointer(), whole.pointer());
+      EXPECT_EQ(halves.count(), whole.count());
+      EXPECT_EQ(halves.mean_age(), whole.mean_age());
+      for (const auto q : {Queue::kU0, Queue::kU2, Queue::kI0, Queue::kI2}) {
+        const auto a = on_host(device, whole.keys(q)), b = on_host(device, halves.keys(q));
+        EXPECT_TRUE(std::equal(a->data, a->data + a->size(), b->data));
+        const auto ids = on_host(device, halves.ids(q));
+        EXPECT_TRUE(std::equal(ids->data, ids->data + ids->size(), whole.host_ids(q).begin()));
+        EXPECT_TRUE(std::equal(ids->data, ids->data + ids->size(), halves.host_ids(q).begin()));
+      }
+    }
+  }
 }
 
 TEST(NegativeQueues, RandomStartIsFullOfUnitRowsOfNobody) {

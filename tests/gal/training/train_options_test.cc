@@ -33,6 +33,18 @@ TEST(TrainOptions, DefaultsAreThePapers) {
   EXPECT_EQ(g.queue.momentum, 0.999);
 }
 
+TEST(TrainOptions, StepsOnCudaAreCapturedInBuckets) {
+  auto config = make_config();
+  EXPECT_EQ(train_options(config).graph, GraphUse::kOn);
+  EXPECT_EQ(train_options(config).bucket, 1024);
+  config.apply_override("cuda.graph=off");
+  config.apply_override("cuda.bucket=0");
+  EXPECT_EQ(train_options(config).graph, GraphUse::kOff);
+  EXPECT_EQ(train_options(config).bucket, 0);
+  config.apply_override("cuda.bucket=100");
+  EXPECT_THROW(train_options(config), UsageError);
+}
+
 TEST(Presets, EveryOneLoadsAndNamesAModel) {
   for (const std::string& name : preset_names()) {
     auto config = make_config();
