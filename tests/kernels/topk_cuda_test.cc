@@ -185,12 +185,13 @@ TYPED_TEST(CudaRanking, MinusInfinityIsAScoreAndZerosAreOne) {
   EXPECT_EQ(ranks.ties[0], 1);
 }
 
-// A product too small for fp32 leaves -0 where it was negative: equal to the +0 of its neighbours, among which the first item wins.
+// Products too small for fp32 leave -0 where they are negative: equal to the +0 of other items, among which the first wins. As many
+// columns as a slice holds, or the zeros that fill it would make +0 of -0.
 TYPED_TEST(CudaRanking, ScoresThatVanishAreEqualWhateverTheirSign) {
   GALREC_REQUIRE_BACKEND(TypeParam, ctx);
-  Case in(1, 1, 6);
-  in.queries = {1e-30};
-  in.items = {-1e-30, 1e-30, -1e-30, 0.0, 1e-30, -1e-30};
+  Case in(1, 128 / sizeof(typename TypeParam::Value), 6);
+  in.queries.assign(static_cast<std::size_t>(in.c), 1e-30);
+  for (std::int64_t i = 0; i < in.v * in.c; ++i) in.items[i] = i / in.c % 2 == 0 ? -1e-30 : 1e-30;
   in.bias.clear();
   in.row_ptr.clear();
   in.excluded.clear();
