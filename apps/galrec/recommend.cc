@@ -9,6 +9,7 @@
 #include "apps/galrec/run_setup.h"
 #include "gal/ranker.h"
 #include "kernels/common/check.h"
+#include "kernels/topk/topk.h"
 
 namespace galrec::apps {
 
@@ -45,6 +46,10 @@ std::string title(const data::Dataset& dataset, data::ItemId i) {
 
 void recommend(const Options& o, const CommonOptions& common) {
   if ((o.user != 0) == !o.history.empty()) throw UsageError("recommend needs either --user or --history");
+  if (o.device == "cuda" && o.top_k > kMostTopKOnCuda) {
+    throw UsageError(fmt::format("--top-k {}: expected at most {} with --device cuda; --device cpu has no such limit", o.top_k,
+                                 kMostTopKOnCuda));
+  }
   Contexts contexts(common, o.device, precision(o.precision, o.device));
   const Device device = contexts.device();
   const auto ranker = gal::Ranker::open(device, o.run, o.data);
@@ -85,7 +90,9 @@ void add_recommend(CLI::App& app, const CommonOptions& common) {
   c->add_option("run", o->run, "run folder of pretrain or train")->required();
   c->add_option("--user", o->user, "user id, from 1");
   c->add_option("--history", o->history, "item ids from 1, oldest first: \"12,7,99\"");
-  c->add_option("--top-k", o->top_k, "how many items")->capture_default_str()->check(CLI::PositiveNumber);
+  c->add_option("--top-k", o->top_k, fmt::format("how many items; on cuda at most {}", kMostTopKOnCuda))
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   c->add_option("--data", o->data, "data set folder, where it is not where it was");
   add_device_option(*c, o->device);
   add_precision_option(*c, o->precision);

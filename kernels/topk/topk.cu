@@ -11,7 +11,6 @@ namespace galrec {
 
 namespace {
 
-constexpr int kMaxK = 512;
 constexpr std::int64_t kListBytes = std::int64_t{64} << 20;  // of lists in scratch at once; queries are ranked in parts
 
 template <class T, int kRows>
@@ -209,7 +208,7 @@ void top_k(CudaContext& ctx, View<std::int32_t, 2> indices, View<Acc<T>, 2> scor
   GALREC_CHECK(indices.rows() == n && scores.rows() == n && scores.cols() == k, "indices ({}, {}), scores ({}, {}) for {} queries",
                indices.rows(), k, scores.rows(), scores.cols(), n);
   check_ranking<T>(queries, items, bias, excluded);
-  GALREC_CHECK(k <= kMaxK, "the best {} of each query, at most {} are possible on this device", k, kMaxK);
+  GALREC_CHECK(k <= kMostTopKOnCuda, "the best {} of each query, at most {} are possible on this device", k, kMostTopKOnCuda);
   if (k == 0 || n == 0) return;
   const RankingOperands<T> o{queries, items, bias, excluded, ctx.status(), 0};
   if (k <= 32)

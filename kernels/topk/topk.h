@@ -21,6 +21,9 @@
 
 namespace galrec {
 
+/// The largest K of top_k on CUDA.
+inline constexpr int kMostTopKOnCuda = 512;
+
 /// Per-query lists of items that are not candidates; empty views: none.
 struct ExcludedItems {
   View<const std::int32_t, 1> row_ptr;  // (N+1)

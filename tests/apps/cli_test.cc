@@ -120,6 +120,7 @@ TEST_F(Cli, MistakesInUsageExitWith2AndSayWhatWasExpected) {
   expect_usage({"recommend", path("lightgcn"), "--history", "1,zwei"}, "12,7,99");
   expect_usage({"recommend", path("lightgcn"), "--history", "999"}, "items 1 to 80");
   expect_usage({"recommend", path("lightgcn"), "--user", "121"}, "users 1 to 120");
+  expect_usage({"recommend", path("lightgcn"), "--user", "7", "--top-k", "513", "--device", "cuda"}, "at most 512 with --device cuda");
   expect_usage({"prepare", "recbole"}, "input");
   auto other = small_training("other");
   ASSERT_EQ(0, call([&] { auto c = other; c.insert(c.end(), {"--max-steps", "1"}); return c; }()).code);
@@ -132,6 +133,7 @@ TEST_F(Cli, TheCudaDeviceWorksOrSaysWhatIsMissing) {
   const std::vector<std::vector<std::string>> commands{
       {"evaluate", path("lightgcn"), "--phase", "test", "--resamples", "10"},
       {"recommend", path("lightgcn"), "--user", "7", "--top-k", "3"},
+      {"recommend", path("lightgcn"), "--user", "7", "--top-k", "512"},
       {"pretrain", "lightgcn", "--data", path("data"), "--out", path("lightgcn_cuda"), "pretrain.epochs=1", "lightgcn.dim=16"},
       {"parity", test::golden("t5v1_tiny").string(), "--brief"},
       {"parity", test::golden("t5v1_tiny").string(), "--brief", "--precision", "bf16"},
