@@ -96,7 +96,7 @@ void add_sampling(CudaContext& ctx, WorkloadList& list) {
             .shape = extents({{"N", kDraws}, {"fanout", kFanout}}),
             .load_bytes = kDraws * (16.0 + 8.0 + 4.0 * Graph::kDegree),
             .store_bytes = kDraws * (4.0 + 4.0 * kFanout),
-            .remark = "a thread gathers a node's few words; offsets are read to count and to draw"},
+            .remark = "a thread looks for the excluded neighbour among a node's few; offsets are read to count and to draw"},
            m, [=](CudaContext& c) {
              csr_sample(c, ptr, items, *graph, nodes, draw_ids, exclude,
                         {.fanout = kFanout, .key = {.seed = 1, .step = 1, .stream = 5}});
