@@ -18,8 +18,8 @@ if [ -n "${CI:-}" ]; then werror=ON; fi
 # Two test programs run side by side: threads that spin at barriers would take the other's time.
 export OMP_WAIT_POLICY=passive
 
-# The cases of kernel tests that run on CUDA, and the tests of the executor.
-cuda_cases='^kernels\..*Cuda|^simt\.'
+# The cases of kernel tests that run on CUDA, the tests of the executor, and those of bf16 above the kernels, where they are built.
+cuda_cases='^kernels\..*Cuda|^simt\.|^(autograd|layers)\..*InBf16'
 
 step() { printf '\n== %s (%s)\n' "$1" "$(date +%H:%M:%S)"; }
 
