@@ -77,6 +77,28 @@ TEST(DeviceBatch, PaddingContributesNothing) {
   }
 }
 
+TEST(DeviceBatch, PaddingContributesNothingToTheRecommendationAlone) {
+  TinyModel<double> m;
+  const auto samples = test::all_prefixes<TrainSample>(m.split);
+  HopBatch batch;
+  m.builder.build(batch, std::span(samples).subspan(3, 5), HopSet::kRecommendOnly, 0);
+  const auto step = [&](std::int64_t bucket) {
+    const BatchLists<double> lists(batch, m.model.options(), bucket);
+    const Buffer<std::byte> memory(lists.bytes());
+    auto& store = m.model.parameters();
+    store.zero_gradients();
+    m.tape.reset(Recording::kOn);
+    const auto result =
+        m.model.forward(m.tape, lists.put(host_memory(), memory.data()), nullptr, {.l1 = 0, .l2 = 0, .l3 = 0}, m.rates);
+    m.tape.backward(result.loss);
+    store.finish_gradients();
+    std::vector<double> out(store.gradients().data, store.gradients().data + store.gradients().size());
+    out.push_back(result.loss.value()(0, 0));
+    return out;
+  };
+  expect_near(step(256), step(0), 1e-13, "loss and gradients");
+}
+
 /// The work of equal extents is equal: same addresses, other contents.
 TEST(DeviceBatch, ExtentsAreRoundedUpToBuckets) {
   TinyModel<float> m;

@@ -41,8 +41,9 @@ TEST(TrainOptions, StepsOnCudaAreCapturedInBuckets) {
   config.apply_override("cuda.bucket=0");
   EXPECT_EQ(train_options(config).graph, GraphUse::kOff);
   EXPECT_EQ(train_options(config).bucket, 0);
-  config.apply_override("cuda.bucket=100");
-  EXPECT_THROW(train_options(config), UsageError);
+  auto odd = make_config();
+  odd.apply_override("cuda.bucket=100");
+  EXPECT_THROW(train_options(odd), UsageError);
 }
 
 TEST(Presets, EveryOneLoadsAndNamesAModel) {
