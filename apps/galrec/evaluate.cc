@@ -51,6 +51,10 @@ void print(const gal::RankResult& result, const gal::RankingOptions& options, st
   if (result.masked_targets > 0) fmt::print("; {} targets are masked because the user has had them before", result.masked_targets);
   fmt::print("\n");
   const auto metrics = metrics_at(options.ks);
+  if (resamples == 0) {
+    for (const auto& m : metrics) fmt::print("  {:<9}{:.5f}\n", m.name(), gal::mean_metric(m, result.ranks));
+    return;
+  }
   const auto intervals = gal::bootstrap_intervals(result.ranks, metrics, {.resamples = resamples});
   for (const auto& i : intervals) fmt::print("  {:<9}{:.5f}   95 % interval {:.5f} to {:.5f}\n", i.metric.name(), i.value, i.low, i.high);
 }
@@ -68,6 +72,9 @@ void evaluate(const Options& o, const CommonOptions& common) {
   const auto other = o.compare.empty() ? nullptr : gal::Ranker::open(device, o.compare, o.data);
   const auto options = options_of(o, *ranker);
   const std::int64_t resamples = o.resamples > 0 ? o.resamples : ranker->config().get_int("eval.bootstrap");
+  if (other && resamples == 0) {
+    throw UsageError(fmt::format("--compare: its intervals need resamples, and eval.bootstrap of {} is 0; pass for example --resamples 1000", o.run));
+  }
   for (const auto phase : {data::Phase::kValid, data::Phase::kTest}) {
     if (o.phase != "both" && o.phase != gal::phase_name(phase)) continue;
     const auto result = rank(device, *ranker, phase, options, common.quiet);

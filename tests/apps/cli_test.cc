@@ -65,6 +65,20 @@ TEST_F(Cli, PretrainLeavesACompleteRun) {
     EXPECT_TRUE(fs::exists(path(file))) << file;
 }
 
+TEST_F(Cli, WithoutResamplesEvaluatePrintsFiguresAndRefusesToCompare) {
+  const auto trained = call({"pretrain", "lightgcn", "--data", path("data"), "--out", path("plain"), "pretrain.epochs=1", "lightgcn.dim=16", "eval.bootstrap=0"});
+  ASSERT_EQ(0, trained.code) << trained.err;
+  const auto plain = call({"evaluate", path("plain"), "--phase", "valid"});
+  ASSERT_EQ(0, plain.code) << plain.err;
+  EXPECT_NE(plain.out.find("HR@10"), std::string::npos) << plain.out;
+  EXPECT_EQ(plain.out.find("interval"), std::string::npos) << plain.out;
+  const auto compared = call({"evaluate", path("plain"), "--compare", path("lightgcn"), "--phase", "valid"});
+  EXPECT_EQ(2, compared.code) << "bad arguments";
+  EXPECT_NE(compared.err.find("--resamples"), std::string::npos) << compared.err;
+  EXPECT_EQ(compared.out.find("HR@10"), std::string::npos) << "said before the ranking, not after it";
+  EXPECT_EQ(0, call({"evaluate", path("plain"), "--compare", path("lightgcn"), "--phase", "valid", "--resamples", "20"}).code);
+}
+
 TEST_F(Cli, TrainsEvaluatesRecommendsExports) {
   const auto trained = call(small_training("gal"));
   ASSERT_EQ(0, trained.code) << trained.err;
