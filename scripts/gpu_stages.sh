@@ -6,7 +6,7 @@ bin=$GALREC_SUITE_BIN out=$GALREC_SUITE_OUT rehearse=$([ "$GALREC_SUITE_MODE" = 
 kernels=$(sed -n 's/^galrec_op(\([a-z_]*\).*/\1/p' kernels/CMakeLists.txt)
 # The most telling first: what the time box cuts off is the end.
 peers="rms_norm attention_bias linear_cross_entropy info_nce adamw feed_forward ranking embedding attention_packed attention_varlen
-  sampling lightgcn_layers"
+  sampling lightgcn_layers convolution"
 
 # PyTorch finds its own libraries; those of our programs are not for it.
 python=(env "LD_LIBRARY_PATH=$GALREC_SUITE_PYTHON_LIBRARIES" "$PYTHON")

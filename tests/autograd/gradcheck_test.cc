@@ -6,6 +6,7 @@
 
 #include "autograd/ops/activation.h"
 #include "autograd/ops/attention.h"
+#include "autograd/ops/convolution.h"
 #include "autograd/ops/embedding.h"
 #include "autograd/ops/info_nce.h"
 #include "autograd/ops/layer_norm.h"
@@ -175,6 +176,21 @@ TEST(Gradcheck, Rows) {
 TEST(Gradcheck, Pooling) {
   expect_gradients([](DTape& t, Inputs x) { return segment_mean(t, x[0], view_of(kCu)); }, {normal(9, 3, 1)});
   expect_gradients([](DTape& t, Inputs x) { return l2_normalize(t, x[0]); }, {normal(4, 5, 1)});
+}
+
+TEST(Gradcheck, Convolution) {
+  const ConvolutionOptions history{.image = {4, 1}, .kernel = {2, 1}}, vertical{.image = {4, 3}, .kernel = {4, 1}};
+  expect_gradients([&](DTape& t, Inputs x) { return convolution<double>(t, x[0], x[1], x[2], history); },
+                   {normal(8, 3, 1), normal(5, 6, 2), normal(1, 5, 3)});
+  expect_gradients([&](DTape& t, Inputs x) { return convolution<double>(t, x[0], x[1], vertical); },
+                   {normal(24, 1, 1), normal(2, 4, 2)});
+  // All three have a gradient already when the second use adds its own.
+  expect_gradients(
+      [&](DTape& t, Inputs x) {
+        const auto once = [&] { return convolution<double>(t, x[0], x[1], x[2], history); };
+        return add(t, once(), once());
+      },
+      {normal(8, 3, 1), normal(5, 6, 2), normal(1, 5, 3)});
 }
 
 TEST(Gradcheck, LinearCrossEntropy) {
