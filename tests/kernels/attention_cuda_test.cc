@@ -90,6 +90,7 @@ TYPED_TEST(AttentionCudaTest, LongSequences) {
                           {"256", {256, 193}, {256, 193}, 1, 32, kNone, true, 0.1},
                           {"256 of 64", {256, 145}, {256, 145}, 1, 64, kNone, true, 0.1},
                           {"uneven 256", {20, 230}, {200, 30}, 1, 64, kCausal, true, 0.1},
+                          {"scaled", {290}, {270}, 1, 32, kNone, true, 0.1, 0.3},
                           {"reach 512", {300}, {600}, 1, 32, kNone, true, 0, 1.0, 512, 9}});
 }
 
