@@ -1,12 +1,15 @@
 # The CUDA backend: GALREC_CUDA=ON compiles the .cu files with nvcc, EMULATED compiles the same files as C++ against the
 # executor in kernels/simt, OFF leaves them out.
 
-set(GALREC_CUDA_ARCHITECTURES "80-real;90a-real" CACHE STRING "GPU architectures of GALREC_CUDA=ON")
+set(GALREC_CUDA_ARCHITECTURES "" CACHE STRING "GPU architectures of GALREC_CUDA=ON; empty: 80, 90a and, from CUDA 12.8 on, 100a")
 
 option(GALREC_SIMT_INSTRUMENT "EMULATED only: watch every access of the kernels (race detector, traffic meter)" OFF)
 if(GALREC_SIMT_INSTRUMENT AND NOT GALREC_CUDA STREQUAL "EMULATED")
   message(FATAL_ERROR "GALREC_SIMT_INSTRUMENT needs GALREC_CUDA=EMULATED")
 endif()
+
+# For nothing else: its results differ from run to run, and tests that compare bits fail (bench/determinism_tax.py).
+option(GALREC_UNORDERED "CUDA: add partial sums by float atomics, to measure what order costs" OFF)
 
 option(GALREC_CUDA_COVERAGE "EMULATED only: gcov counts the lines of the kernels (scripts/coverage.py)" OFF)
 if(GALREC_CUDA_COVERAGE)
@@ -14,9 +17,15 @@ if(GALREC_CUDA_COVERAGE)
 endif()
 
 if(GALREC_CUDA STREQUAL "ON")
-  set(CMAKE_CUDA_ARCHITECTURES ${GALREC_CUDA_ARCHITECTURES})
-  enable_language(CUDA)
   find_package(CUDAToolkit 12.4 REQUIRED)
+  set(CMAKE_CUDA_ARCHITECTURES ${GALREC_CUDA_ARCHITECTURES})
+  if(NOT GALREC_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real)
+    if(CUDAToolkit_VERSION VERSION_GREATER_EQUAL 12.8)
+      list(APPEND CMAKE_CUDA_ARCHITECTURES 100a-real)
+    endif()
+  endif()
+  enable_language(CUDA)
   # Convolution goes to cuDNN (8 or later: the toolkit's folder, CUDNN_ROOT, or a package of the system).
   option(GALREC_CUDNN "CUDA: use cuDNN where it is found" ON)
   if(GALREC_CUDNN)

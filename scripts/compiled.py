@@ -4,11 +4,11 @@
     scripts/compiled.py --check                     compile every kernels/**/*.cu; exit 1 on a register spill or local memory
     scripts/compiled.py --write bench/results/compiled.md
 
-Compiles with nvcc for sm_80 and sm_90a, warnings as errors, and reads ptxas' own figures: registers, spills, stack, static shared
+Compiles with nvcc for sm_80, sm_90a and, where the toolkit knows it, sm_100a, warnings as errors, and reads ptxas' own figures: registers, spills, stack, static shared
 memory, threads of __launch_bounds__. Theoretical occupancy follows from registers and threads (shared memory is dynamic:
 the executor.s meter has it). With cuobjdump and nvdisasm on PATH (in the full toolkit; also the PyPI packages
 nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm) the table gains the share of 16-byte accesses among global loads and stores.
-Teaching rungs (ladder/) are compiled but may spill: they are listed apart.
+Teaching rungs (ladder/) are compiled for sm_80 and sm_90a only, and may spill: they are listed apart.
 """
 import argparse
 import concurrent.futures
@@ -20,8 +20,18 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ARCHITECTURES = ("80", "90a")
+ARCHITECTURES, NEWER = ("80", "90a"), ("100a",)
 REGISTERS_PER_SM, WARPS_PER_SM, BLOCKS_PER_SM = 65536, 64, 32
+
+
+def architectures_of(source):
+    listed = subprocess.run(["nvcc", "--list-gpu-arch"], capture_output=True, text=True).stdout.split()
+    newer = [] if "ladder" in source.parts else [a for a in NEWER if f"compute_{a.rstrip('a')}" in listed]
+    return [*ARCHITECTURES, *newer]
+
+
+def has_cudnn():
+    return any((folder / "include" / "cudnn.h").exists() for folder in (pathlib.Path(shutil.which("nvcc")).resolve().parent.parent, pathlib.Path("/usr")))
 
 
 def compile_file(source, folder):
@@ -29,7 +39,9 @@ def compile_file(source, folder):
     obj = folder / (str(source.relative_to(ROOT)).replace("/", "_") + ".o")
     command = ["nvcc", "-std=c++20", "-O3", "--expt-relaxed-constexpr", "-DGALREC_WITH_CUDA", f"-I{ROOT}", "-Xptxas", "-v",
                "-Xcompiler=-Wall,-Wextra,-fopenmp", "-diag-suppress=554", "-Werror", "all-warnings", "-c", str(source), "-o", str(obj)]
-    for arch in ARCHITECTURES:
+    if has_cudnn():
+        command.append("-DGALREC_WITH_CUDNN")
+    for arch in architectures_of(source):
         command += ["-gencode", f"arch=compute_{arch},code=sm_{arch}"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

@@ -71,7 +71,7 @@ __device__ __forceinline__ void write_slab(NormBackwardShared<Vectors>& shared, 
     float total = 0.0f;
 #pragma unroll
     for (int warp = 0; warp < kNormBackwardWarps; ++warp) total += shared.of_warp[warp][c];
-    slab[c] = total;
+    put_partial(slab + c, total);
   }
   __syncthreads();
 }
@@ -201,8 +201,8 @@ __global__ void __launch_bounds__(128) norm_backward_columns_kernel(NormBackward
     dw += dy * ((a.sum(row, c) - mean) * a.rstd[row]);
     db += dy;
   }
-  if (a.dweight.data != nullptr) a.dweight(blockIdx.x, c) = dw;
-  if (a.dbias.data != nullptr) a.dbias(blockIdx.x, c) = db;
+  if (a.dweight.data != nullptr) put_partial(&a.dweight(blockIdx.x, c), dw);
+  if (a.dbias.data != nullptr) put_partial(&a.dbias(blockIdx.x, c), db);
 }
 
 template <class T>
@@ -220,9 +220,9 @@ void check_norm_backward(const NormBackwardArguments<T>& a) {
                "dx is dsum: it cannot be added to");
 }
 
-/// Scratch for the weight gradients of each slab.
-inline View<float, 2> norm_slabs(Arena& arena, std::int64_t rows, std::int64_t cols) {
-  return slab_matrix(arena, (rows + kNormSlabRows - 1) / kNormSlabRows, cols);
+/// Where the slabs' parts of a weight gradient go.
+inline View<float, 2> norm_slabs(CudaContext& ctx, Arena& arena, View<float, 1> gradient, std::int64_t rows, Accumulate accumulate) {
+  return partial_rows(ctx, arena, gradient, (rows + kNormSlabRows - 1) / kNormSlabRows, accumulate);
 }
 
 /// Fills everything but the final weight gradients: sum_slabs() adds the rows of a.dweight and a.dbias.

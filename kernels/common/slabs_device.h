@@ -2,6 +2,7 @@
 // Column sums over partial rows in a fixed order, on CUDA: the second half of every reduction over the rows of a matrix.
 
 #include "kernels/common/rows_device.h"
+#include "kernels/common/unordered.h"
 
 namespace galrec {
 
@@ -32,7 +33,7 @@ static __global__ void __launch_bounds__(kSlabSumWays* kWarpSize)
 
 /// out (+)= sum over the rows of `slabs`; the order depends on their number alone. No slabs sum to 0.
 inline void sum_slabs(CudaContext& ctx, View<float, 1> out, View<const float, 2> slabs, Accumulate accumulate) {
-  if (out.extent(0) == 0) return;
+  if (kUnordered || out.extent(0) == 0) return;
   launch(sum_slabs_kernel, (out.extent(0) + kWarpSize - 1) / kWarpSize, dim3(kSlabSumWays * kWarpSize), sizeof(SlabSumShared),
          ctx.stream(), out, slabs, accumulate);
 }
@@ -40,6 +41,14 @@ inline void sum_slabs(CudaContext& ctx, View<float, 1> out, View<const float, 2>
 /// Scratch for `slabs` partial rows of `cols` floats that start at whole sectors.
 inline View<float, 2> slab_matrix(Arena& arena, std::int64_t slabs, std::int64_t cols) {
   return arena.matrix<float>(slabs, (cols + 7) / 8 * 8).slice_cols(0, cols);
+}
+
+/// A row per slab for put_partial(), to be joined by sum_slabs(). Unordered, every row is `out`, which has its start value already.
+inline View<float, 2> partial_rows(CudaContext& ctx, Arena& arena, View<float, 1> out, std::int64_t slabs, Accumulate accumulate) {
+  const std::int64_t cols = out.extent(0);
+  if (!kUnordered) return slab_matrix(arena, slabs, cols);
+  if (accumulate == Accumulate::kOverwrite && cols > 0) ctx.memory().clear(out.data, static_cast<std::size_t>(cols) * sizeof(float));
+  return View<float, 2>(out.data, {slabs, cols}, {0, 1});
 }
 
 }  // namespace galrec

@@ -1,8 +1,10 @@
 #include "kernels/embedding/embedding.h"
 
 #include "kernels/common/device_status.h"
+#include "kernels/common/elementwise.h"
 #include "kernels/common/launch.h"
 #include "kernels/common/rows_device.h"
+#include "kernels/common/unordered.h"
 #include "kernels/embedding/position_sort_device.h"
 
 namespace galrec {
@@ -159,6 +161,19 @@ __global__ void join_pieces(View<float, 2> dtable, View<float, 2> partial, const
   }
 }
 
+/// What an unordered build has instead of everything above: a warp for each row of dy, which adds it where it belongs.
+template <class T>
+__global__ void scatter_rows(View<float, 2> dtable, View<const T, 2> dy, const std::int32_t* ids, DeviceStatus* status) {
+  const std::int64_t n = warp_task();
+  if (n >= dy.rows()) return;
+  const std::int32_t id = ids[n];
+  if (id < 0 || id >= dtable.rows()) {
+    if (lane_id() == 0) report_fault(status, DeviceFault::kIdOutOfRange, DeviceOperation::kEmbedding, id, dtable.rows());
+    return;
+  }
+  for (std::int64_t c = lane_id(); c < dy.cols(); c += kWarpSize) add_unordered(dtable.row(id) + c, to_float(dy(n, c)));
+}
+
 std::int64_t blocks_for(std::int64_t warps) {
   return (warps + kWarps - 1) / kWarps;
 }
@@ -183,6 +198,11 @@ void embedding_backward(CudaContext& ctx, View<Acc<T>, 2> dtable, ConstView<T, 2
   GALREC_CHECK(dy.cols() == cols && ids.extent(0) == n, "dtable ({}, {}), dy ({}, {}), ids ({})", dtable.rows(), cols,
                n, dy.cols(), ids.extent(0));
   if (cols == 0) return;
+  if constexpr (kUnordered) {
+    if (accumulate == Accumulate::kOverwrite) fill<float>(ctx, dtable, 0);
+    if (n > 0) launch(scatter_rows<T>, blocks_for(n), kThreads, 0, ctx.stream(), dtable, dy, ids.data, ctx.status());
+    return;
+  }
   constexpr int kWidth = kRowWidth<float, T>;
   const bool table_vectors = in_vectors(dtable, kWidth), vectors = table_vectors && in_vectors(dy, kWidth);
   ScratchScope scratch(ctx.scratch());

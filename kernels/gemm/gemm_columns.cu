@@ -49,7 +49,11 @@ struct SumColumns {
       float part[kPart];
 #pragma unroll
       for (int e = 0; e < kPart; ++e) part[e] = sum[i + e];
-      store_floats<kPart>(slabs.row(slab) + column + i, part);
+      if constexpr (kUnordered) {
+        for (int e = 0; e < kPart; ++e) add_unordered(slabs.row(slab) + column + i + e, part[e]);
+      } else {
+        store_floats<kPart>(slabs.row(slab) + column + i, part);
+      }
     }
   }
 };
@@ -73,7 +77,7 @@ void column_sum(CudaContext& ctx, View<Acc<T>, 1> out, ConstView<T, 2> x, Accumu
   GALREC_CHECK(out.extent(0) == cols, "out ({}), columns ({})", out.extent(0), cols);
   constexpr int kWidth = 16 / static_cast<int>(sizeof(T));
   ScratchScope scratch(ctx.scratch());
-  const View<float, 2> slabs = slab_matrix(*scratch, count, cols);
+  const View<float, 2> slabs = partial_rows(ctx, *scratch, out, count, accumulate);
   if (in_vectors(x, kWidth)) {
     for_pieces<kWidth>(ctx, count, cols, SumColumns<kWidth, T>{slabs, x});
   } else {

@@ -55,8 +55,8 @@ void layer_norm_backward(CudaContext& ctx, View<T, 2> dx, View<Acc<T>, 2> dresid
                              .dx_accumulate = dx_accumulate,
                              .dresidual_accumulate = dresidual_accumulate};
   check_norm_backward(a);
-  if (dweight) a.dweight = norm_slabs(*scratch, rows, cols);
-  if (dbias) a.dbias = norm_slabs(*scratch, rows, cols);
+  if (dweight) a.dweight = norm_slabs(ctx, *scratch, dweight, rows, dweight_accumulate);
+  if (dbias) a.dbias = norm_slabs(ctx, *scratch, dbias, rows, dweight_accumulate);
   norm_backward<NormKind::kLayer, T>(ctx, a);
   if (dweight) sum_slabs(ctx, dweight, a.dweight, dweight_accumulate);
   if (dbias) sum_slabs(ctx, dbias, a.dbias, dweight_accumulate);

@@ -51,7 +51,7 @@ void rms_norm_backward(CudaContext& ctx, View<T, 2> dx, View<Acc<T>, 2> dresidua
                              .dx_accumulate = dx_accumulate,
                              .dresidual_accumulate = dresidual_accumulate};
   check_norm_backward(a);
-  if (dweight) a.dweight = norm_slabs(*scratch, rows, cols);
+  if (dweight) a.dweight = norm_slabs(ctx, *scratch, dweight, rows, dweight_accumulate);
   norm_backward<NormKind::kRms, T>(ctx, a);
   if (dweight) sum_slabs(ctx, dweight, a.dweight, dweight_accumulate);
 }

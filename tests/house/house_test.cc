@@ -95,6 +95,27 @@ TEST(House, ParallelLoopsGoThroughOneDoor) {
   }
 }
 
+// Atomics on integers give the same bits in any order; those on floats do not, and live in one file that the default build leaves
+// without effect.
+TEST(House, NoAtomicsOnFloats) {
+  const std::set<std::string> integers = {"target_rank.cu", "position_sort.cu", "atomics.h", "tsan_callbacks.cc"}, unordered = {"unordered.h"};
+  for (const auto& file : sources("kernels")) {
+    const std::string name = file.filename().string();
+    if (integers.contains(name) || unordered.contains(name)) continue;
+    for (const auto& line : lines_of(file)) {
+      for (const char* word : {"atomicAdd(", "atomicExch(", "\"red.", "\"atom."}) {
+        EXPECT_EQ(line.find(word), std::string::npos) << file << ": " << word << "; sums have an order (kernels/common/ordered_sum.h)";
+      }
+    }
+  }
+  for (const auto& file : sources("kernels")) {
+    if (file.filename() != "unordered.h") continue;
+    int guards = 0;
+    for (const auto& line : lines_of(file)) guards += line.find("defined(GALREC_UNORDERED)") != std::string::npos;
+    EXPECT_GE(guards, 2) << file;
+  }
+}
+
 TEST(House, RandomNumbersAreCounterBased) {
   for (const char* folder : {"kernels", "autograd", "layers", "gal", "data", "apps"}) {
     for (const auto& file : sources(folder)) {
