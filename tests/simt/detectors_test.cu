@@ -206,7 +206,7 @@ TEST_F(Detectors, CopyFromMisalignedAddress) { expect_error(run<Tile>(copy_from_
 
 __global__ void copy_outside(float* out) {
   auto& tile = block_shared<Tile>();
-  cp_async16(&tile.at[threadIdx.x + 1][0], out);
+  cp_async16(&tile.at[0][0] + 8 * (threadIdx.x + 1), out);
   cp_async_commit();
   cp_async_wait<0>();
 }
@@ -247,7 +247,7 @@ TEST_F(Detectors, LdmatrixFromMisalignedAddress) { expect_error(run<Tile>(misali
 __global__ void ldmatrix_outside(float* out) {
   auto& tile = block_shared<Tile>();
   std::uint32_t r[4];
-  ldmatrix_x4(r, &tile.at[lane_id() == 30 ? 64 : 0][0]);
+  ldmatrix_x4(r, &tile.at[0][0] + (lane_id() == 30 ? sizeof(Tile) / sizeof(bfloat16) : 0));
   out[threadIdx.x] = static_cast<float>(r[0]);
 }
 TEST_F(Detectors, LdmatrixOutsideOfSharedMemory) {
