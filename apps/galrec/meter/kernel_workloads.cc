@@ -11,6 +11,7 @@ std::vector<KernelWorkload> kernel_workloads(CudaContext& ctx) {
   add_losses(ctx, list);
   add_rows(ctx, list);
   add_rest(ctx, list);
+  add_convolution(ctx, list);
   return std::move(list.workloads);
 }
 

@@ -101,5 +101,6 @@ void add_attention(CudaContext& ctx, WorkloadList& list);
 void add_losses(CudaContext& ctx, WorkloadList& list);
 void add_rows(CudaContext& ctx, WorkloadList& list);
 void add_rest(CudaContext& ctx, WorkloadList& list);
+void add_convolution(CudaContext& ctx, WorkloadList& list);
 
 }  // namespace galrec::apps
