@@ -18,6 +18,9 @@ if [ -n "${CI:-}" ]; then werror=ON; fi
 # Two test programs run side by side: threads that spin at barriers would take the other's time.
 export OMP_WAIT_POLICY=passive
 
+# What the compiler made once in another checkout on this machine, it need not make again: the cache compares sources, not folders.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+
 # The cases of kernel tests that run on CUDA, the tests of the executor, and those of bf16 above the kernels, where they are built.
 cuda_cases='^kernels\..*Cuda|^simt\.|^(autograd|layers)\..*InBf16'
 
@@ -32,7 +35,7 @@ build() {  # build PRESET TARGET…: configure a preset and build targets of it
   step "build: $preset"
   # GCC's flow analysis raises false alarms in instrumented code; the other builds keep warnings errors.
   local strict=$werror
-  case "$preset" in asan | race) strict=OFF ;; esac
+  case "$preset" in asan | asan-cuda | race) strict=OFF ;; esac
   cmake --preset "$preset" -DGALREC_WERROR=$strict >build/"$preset".configure.log 2>&1 || { cat build/"$preset".configure.log; exit 1; }
   cmake --build --preset "$preset" --target "$@" -- --quiet
 }
@@ -50,10 +53,15 @@ run_tests() {  # run_tests PRESET CTEST-ARGUMENTS…: the summary of a run, or w
 }
 
 if [ "$all" = yes ]; then
+  export LSAN_OPTIONS=suppressions="$PWD/scripts/lsan.supp"
   build asan all
   step "tests under AddressSanitizer and UndefinedBehaviorSanitizer"
   # The sanitized run repeats every unit test; what trains for long or reads the real data runs in the release build.
-  ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions="$PWD/scripts/lsan.supp" run_tests asan -j2 -LE slow
+  ASAN_OPTIONS=detect_leaks=1 run_tests asan -j2 -LE slow
+
+  build asan-cuda simt_tests $asan_cuda
+  step "the executor and kernels on it under the same, compiled by clang"
+  ASAN_OPTIONS=detect_leaks=1 run_tests asan-cuda -j2 -R '^kernels\.|^simt\.'
 
   build tsan thread_tests
   step "tests under ThreadSanitizer"
@@ -82,7 +90,7 @@ if [ "$all" = yes ]; then
   scripts/gpu_suite.sh --rehearse --out build/rehearsal --only conformance,tests,parity,bench,train,memcheck
 
   if command -v nvcc >/dev/null; then
-    step "nvcc: every kernel for sm_80 and sm_90a, warnings as errors, no register spilled"
+    step "nvcc: every kernel for sm_80, sm_90a and sm_100a, warnings as errors, no register spilled"
     scripts/compiled.py --check
   else
     step "nvcc is not installed: the CUDA compiler's stage is left out"
