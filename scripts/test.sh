@@ -73,12 +73,12 @@ if [ "$all" = yes ]; then
   step "fuzzers"
   scripts/fuzz.sh "${GALREC_FUZZ_SECONDS:-10}"
 
-  build race kernel_tests simt_tests galrec
+  build race kernel_tests simt_tests galrec_meter
   step "CUDA tests under the executor's race detector"
   # Left out: offsets that overlap make segments write the same rows, which the test wants reported, not ordered.
   run_tests race -j2 -R "$cuda_cases" -E OffsetsThatCannotBeTrue
   step "traffic, bank conflicts and matrix FLOPs of every kernel against the recorded figures"
-  build/race/bin/galrec bench kernels --meter --check bench/results/meter.json | tail -n 12
+  build/race/bin/galrec_meter kernels --meter --check bench/results/meter.json | tail -n 12
 fi
 
 build emulated all
