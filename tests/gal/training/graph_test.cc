@@ -20,8 +20,8 @@ using galrec::test::TemporaryFolder;
 
 // Queues that are full after two steps; batches of one and of two passes; every kind of term and of key.
 const std::vector<std::string> kVariants[] = {
-    {"train.epochs=1", "train.micro_batch=6", "queue.size=10", "train.statistics_every=0", "cuda.bucket=256"},
-    {"train.epochs=1", "train.micro_batch=3", "queue.size=6", "train.statistics_every=4", "cuda.bucket=512",
+    {"train.epochs=4", "train.micro_batch=6", "queue.size=10", "train.statistics_every=0", "cuda.bucket=256"},
+    {"train.epochs=4", "train.micro_batch=3", "queue.size=6", "train.statistics_every=4", "cuda.bucket=512",
      "loss.positive=momentum", "momentum.dropout=on", "loss.columns=items", "queue.in_batch=on", "l1.anchor=symmetric"},
 };
 
