@@ -77,8 +77,9 @@ __device__ __forceinline__ void keep_scores(P& p, const float (&x)[4][4], int ty
   for (int r = 0; r < 4; ++r) store_floats<4>(&p[4 * ty + r][4 * tx], x[r]);
 }
 
+// 64 channels need a few registers more than two blocks leave.
 template <int kDim, class T>
-__global__ void __launch_bounds__(kThreads) keys_kernel(BackwardArgs<T> args, WorkList list) {
+__global__ void __launch_bounds__(kThreads, kDim == 32 ? 2 : 1) keys_kernel(BackwardArgs<T> args, WorkList list) {
   const Common& common = args.common;
   const int item = static_cast<int>(blockIdx.x) / common.heads, h = static_cast<int>(blockIdx.x) % common.heads;
   if (item >= *list.count) return;
