@@ -24,6 +24,9 @@ export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 # The cases of kernel tests that run on CUDA, the tests of the executor, and those of bf16 above the kernels, where they are built.
 cuda_cases='^kernels\..*Cuda|^simt\.|^(autograd|layers)\..*InBf16'
 
+# Kernels that AddressSanitizer sees on the executor: every way of reading and writing memory that the others use too, in minutes.
+asan_cuda=(test_convolution test_csr test_embedding test_gemm test_pooling test_rms_norm test_spmm)
+
 step() { printf '\n== %s (%s)\n' "$1" "$(date +%H:%M:%S)"; }
 
 step "packages"
@@ -59,7 +62,7 @@ if [ "$all" = yes ]; then
   # The sanitized run repeats every unit test; what trains for long or reads the real data runs in the release build.
   ASAN_OPTIONS=detect_leaks=1 run_tests asan -j2 -LE slow
 
-  build asan-cuda simt_tests $asan_cuda
+  build asan-cuda simt_tests "${asan_cuda[@]}"
   step "the executor and kernels on it under the same, compiled by clang"
   ASAN_OPTIONS=detect_leaks=1 run_tests asan-cuda -j2 -R '^kernels\.|^simt\.'
 
