@@ -89,7 +89,8 @@ inline GradcheckResult gradcheck(const GradcheckFunction& f, std::vector<Gradche
   for (std::size_t l = 0; l < leaves.size(); ++l) {
     const auto g = tape.gradient(inputs[l]);
     if (!g) return {HUGE_VAL, "leaf " + std::to_string(l) + " got no gradient"};
-    gradients.emplace_back(g.data, g.data + g.size());
+    auto& values = gradients.emplace_back();
+    for (std::int64_t r = 0; r < g.rows(); ++r) values.insert(values.end(), g.row(r), g.row(r) + g.cols());
   }
   GradcheckResult result;
   for (std::size_t l = 0; l < leaves.size(); ++l) {

@@ -46,7 +46,7 @@ int Tape<T>::parameter_slot(ParameterStore<T>& store, ParameterId id) {
   auto& slots = parameter_slots_[&store];
   slots.resize(static_cast<std::size_t>(store.size()), -1);
   int& slot = slots[static_cast<std::size_t>(id)];
-  if (slot < 0) slot = add_slot({.rows = span.rows(), .cols = span.cols(), .store = &store, .parameter = id, .keep = true});
+  if (slot < 0) slot = add_slot({.rows = span.rows(), .cols = span.cols(), .stride = span.cols(), .store = &store, .parameter = id, .keep = true});
   return slot;
 }
 

@@ -125,7 +125,7 @@ class Tape {
  private:
   struct Slot {
     void* gradient = nullptr;  // null until claimed
-    std::int64_t rows = 0, cols = 0;
+    std::int64_t rows = 0, cols = 0, stride = 0;
     std::int64_t bytes = 0;              // of the gradient
     ParameterStore<T>* store = nullptr;  // owner of the memory, else the arena
     ParameterId parameter = -1;
@@ -139,14 +139,22 @@ class Tape {
 
   bool wants_gradient(std::initializer_list<VariableSlot> inputs) const;
   template <class G>
-  static Slot slot_of(View<G, 2> value) {
-    return {.rows = value.rows(), .cols = value.cols(), .bytes = value.size() * std::int64_t{sizeof(G)}};
+  Slot slot_of(View<G, 2> value) const {
+    const std::int64_t rows = value.rows(), cols = value.cols(), stride = gradient_stride(cols, sizeof(G));
+    return {.rows = rows, .cols = cols, .stride = stride, .bytes = rows * stride * std::int64_t{sizeof(G)}};
+  }
+  /// Elements from one row of a gradient to the next. On the CPU never whole pages: products with the transposed gradient
+  /// would find all of its rows in one set of L1, which costs them a seventh of their speed.
+  std::int64_t gradient_stride(std::int64_t cols, std::size_t element) const {
+    constexpr std::int64_t kPage = 4096, kLine = 64;
+    const auto size = static_cast<std::int64_t>(element);
+    return device_.kind() == DeviceKind::kCuda || cols == 0 || cols * size % kPage != 0 ? cols : cols + kLine / size;
   }
   int add_slot(const Slot& slot);
   int parameter_slot(ParameterStore<T>& store, ParameterId id);
   template <class G>
   static View<G, 2> view_of_gradient(const Slot& slot) {
-    return View<G, 2>(static_cast<G*>(slot.gradient), {slot.rows, slot.cols});
+    return View<G, 2>(static_cast<G*>(slot.gradient), {slot.rows, slot.cols}, {slot.stride, 1});
   }
   Accumulate claim_memory(Slot& slot);
   bool move_memory(int from, int to);

@@ -127,6 +127,40 @@ TEST(Gradcheck, Activation) {
   }
 }
 
+// On the CPU gradients whose rows are whole pages lie a line further apart (Tape::gradient_stride).
+TEST(Gradcheck, RowsOfWholePages) {
+  constexpr std::int64_t kCols = 4096 / sizeof(double);
+  const auto gate = [](DTape& t, Inputs x) { return gated_activation(t, linear(t, x[0], x[1]), ActivationKind::kGeluTanh, 0.2); };
+  expect_gradients(gate, {normal(3, 2, 1), normal(kCols, 2, 2)});
+  const auto norms = [](DTape& t, Inputs x) {
+    const auto y = rms_norm(t, x[0], x[1], 1e-6);
+    return add(t, layer_norm(t, y, x[1], x[2], 1e-5), dropout(t, x[0], 0.3));
+  };
+  expect_gradients(norms, {normal(2, kCols, 1), normal(1, kCols, 2), normal(1, kCols, 3)}, 1e-6);
+  const std::vector<std::int32_t> cu = {0, 1, 4}, ids = {1, 0, 1, 1}, targets = {2, 0}, queue_ids = {0, 1}, own = {4, 5};
+  const auto gather = [&](DTape& t, Inputs x) { return l2_normalize(t, segment_mean(t, embedding(t, x[0], view_of(ids)), view_of(cu))); };
+  expect_gradients(gather, {normal(2, kCols, 1)}, 1e-6);
+  const auto attend = [&](DTape& t, Inputs x) {
+    return self_attention(t, concat_rows(t, {x[0], slice_rows(t, x[0], 1, 1)}), view_of(cu), {}, {}, 8, 0.1, AttentionMask::kCausal, 0.2);
+  };
+  expect_gradients(attend, {normal(3, 3 * kCols, 1)}, 1e-6);
+  const auto classify = [&](DTape& t, Inputs x) { return linear_cross_entropy(t, x[0], x[1], {}, view_of(targets), 0.1); };
+  expect_gradients(classify, {normal(2, kCols, 1), normal(3, kCols, 2)}, 1e-6);
+  const auto queue = normal(2, kCols, 9, 0.1);
+  const auto contrast = [&](DTape& t, Inputs x) {
+    return info_nce(t, x[0], x[1], ConstView<double, 2>(queue.values.data(), {2, kCols}), view_of(queue_ids), view_of(own), 0.3, PositiveGradient::kFlow).loss;
+  };
+  expect_gradients(contrast, {normal(2, kCols, 1, 0.1), normal(2, kCols, 2, 0.1)}, 1e-6);
+
+  CpuContext ctx;
+  DTape tape{Device(ctx)};
+  tape.reset(Recording::kOn);
+  std::vector<double> values(2 * kCols, 0.5);
+  const auto x = tape.leaf(View<double, 2>(values.data(), {2, kCols}));
+  tape.claim(x);
+  EXPECT_EQ(tape.gradient(x).stride[0], kCols + 8);
+}
+
 TEST(Gradcheck, Dropout) {
   expect_gradients([](DTape& t, Inputs x) { return dropout(t, scale(t, x[0], 1), 0.3); }, {normal(5, 7, 1)});
   expect_gradients([](DTape& t, Inputs x) { return dropout(t, x[0], 0.0); }, {normal(5, 7, 1)});
