@@ -18,9 +18,6 @@ if [ -n "${CI:-}" ]; then werror=ON; fi
 # Two test programs run side by side: threads that spin at barriers would take the other's time.
 export OMP_WAIT_POLICY=passive
 
-# What the compiler made once in another checkout on this machine, it need not make again: the cache compares sources, not folders.
-export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
-
 # The cases of kernel tests that run on CUDA, the tests of the executor, and those of bf16 above the kernels, where they are built.
 cuda_cases='^kernels\..*Cuda|^simt\.|^(autograd|layers)\..*InBf16'
 
