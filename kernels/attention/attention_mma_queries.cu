@@ -132,8 +132,8 @@ void run(CudaContext& ctx, const BackwardArgs<bfloat16>& args, const WorkList& l
 
 template <int kDim>
 void mma_backward_queries(CudaContext& ctx, const BackwardArgs<bfloat16>& args, const BackwardLists& lists) {
-  // Blocks that the registers suffice for: with two, 32 channels spill on sm_80.
-  run<Shape<kDim, kDim < 32 ? 2 : 1>>(ctx, args, lists.queries);
+  // One block a multiprocessor: with two, 32 channels spill on sm_80.
+  run<Shape<kDim, 1>>(ctx, args, lists.queries);
 }
 
 template void mma_backward_queries<32>(CudaContext&, const BackwardArgs<bfloat16>&, const BackwardLists&);
