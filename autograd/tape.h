@@ -144,7 +144,7 @@ class Tape {
     return {.rows = rows, .cols = cols, .stride = stride, .bytes = rows * stride * std::int64_t{sizeof(G)}};
   }
   /// Elements from one row of a gradient to the next. On the CPU never whole pages: products with the transposed gradient
-  /// would find all of its rows in one set of L1, which costs them a seventh of their speed.
+  /// would find all of its rows in one set of L1, which costs them a tenth of their speed.
   std::int64_t gradient_stride(std::int64_t cols, std::size_t element) const {
     constexpr std::int64_t kPage = 4096, kLine = 64;
     const auto size = static_cast<std::int64_t>(element);

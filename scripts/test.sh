@@ -21,7 +21,7 @@ export OMP_WAIT_POLICY=passive
 # The cases of kernel tests that run on CUDA, the tests of the executor, and those of bf16 above the kernels, where they are built.
 cuda_cases='^kernels\..*Cuda|^simt\.|^(autograd|layers)\..*InBf16'
 
-# Kernels that AddressSanitizer sees on the executor: every way of reading and writing memory that the others use too, in minutes.
+# Operations whose kernels AddressSanitizer sees on the executor: those whose tests take minutes under it, not all.
 asan_cuda=(test_convolution test_csr test_embedding test_gemm test_pooling test_rms_norm test_spmm)
 
 step() { printf '\n== %s (%s)\n' "$1" "$(date +%H:%M:%S)"; }
@@ -90,7 +90,7 @@ if [ "$all" = yes ]; then
   scripts/gpu_suite.sh --rehearse --out build/rehearsal --only conformance,tests,parity,bench,train,memcheck
 
   if command -v nvcc >/dev/null; then
-    step "nvcc: every kernel for sm_80, sm_90a and sm_100a, warnings as errors, no register spilled"
+    step "nvcc: every kernel for sm_80, sm_90a and sm_100a, warnings as errors, no register spilled on the first two"
     scripts/compiled.py --check
   else
     step "nvcc is not installed: the CUDA compiler's stage is left out"

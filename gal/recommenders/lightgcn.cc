@@ -169,7 +169,8 @@ void LightGcn::finish_epoch(const Device& device) {
       const float factor = share * inv_sqrt_[static_cast<std::size_t>(users_ + i)];
       for (std::int64_t c = 0; c < d; ++c) item_prefix_[i * d + c] += factor * (*layer)(i, c);
     }
-    dispatch<float>(device, [&](auto& ctx) { spmm<float>(ctx, next, total, graph(), now, scale, scale, Accumulate::kOverwrite); });
+    const auto layer_out = k + 1 < options_.layers ? next : View<float, 2>();  // of the last only the sum is wanted
+    dispatch<float>(device, [&](auto& ctx) { spmm<float>(ctx, layer_out, total, graph(), now, scale, scale, Accumulate::kOverwrite); });
     std::swap(now, next);
   }
   if (!memory.host_accessible()) memory.download(final_.data(), total.data, static_cast<std::size_t>(nodes * d) * sizeof(float));

@@ -10,9 +10,9 @@ namespace galrec::attention_cuda {
 
 namespace {
 
-template <int kDim_, int kBlocks_>
+template <int kDim_>
 struct Shape {
-  static constexpr int kDim = kDim_, kBlocks = kBlocks_, kWarps = 8, kStep = 32;
+  static constexpr int kDim = kDim_, kWarps = 8, kStep = 32;
   static constexpr int kThreads = kWarps * kWarpSize, kRows = 16 * kWarps, kTiles = kStep / 8;
   static constexpr int kMargin = 16 + kStep;
   using Sums = DistanceSums<kTiles>;
@@ -26,8 +26,9 @@ struct Shared {
   // the bias window and the warps' lines of distance sums follow
 };
 
+// One block a multiprocessor: with two, 32 channels spill on sm_80.
 template <class S>
-__global__ void __launch_bounds__(S::kThreads, S::kBlocks)
+__global__ void __launch_bounds__(S::kThreads, 1)
     queries_kernel(BackwardArgs<bfloat16> args, WorkList list, int window_capacity) {
   constexpr int kDim = S::kDim, kStep = S::kStep, kTiles = S::kTiles;
   const Common& common = args.common;
@@ -132,8 +133,7 @@ void run(CudaContext& ctx, const BackwardArgs<bfloat16>& args, const WorkList& l
 
 template <int kDim>
 void mma_backward_queries(CudaContext& ctx, const BackwardArgs<bfloat16>& args, const BackwardLists& lists) {
-  // One block a multiprocessor: with two, 32 channels spill on sm_80.
-  run<Shape<kDim, 1>>(ctx, args, lists.queries);
+  run<Shape<kDim>>(ctx, args, lists.queries);
 }
 
 template void mma_backward_queries<32>(CudaContext&, const BackwardArgs<bfloat16>&, const BackwardLists&);

@@ -37,7 +37,7 @@ struct Rows {
   std::int64_t last_edge;
   const std::uint8_t* used = nullptr;  // null: every row of x
 
-  // Where an edge is used, not in a pass of its own: a twelfth of the whole product in a graph that fits the caches.
+  // Where an edge is used: a pass of its own took a twelfth of LightGCN's epoch on Beauty.
   void check_column(std::int64_t e) const {
     const auto column = static_cast<std::uint32_t>(col_idx[e]);
     GALREC_CHECK(column < static_cast<std::uint64_t>(x.rows()), "edge {} has column {}, expected [0, {})", e, col_idx[e], x.rows());
