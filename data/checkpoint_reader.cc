@@ -39,6 +39,8 @@ std::map<std::string, std::string> parse_checkpoint_index(const std::string& tex
     document = json::parse(text, watch);
   } catch (const json::parse_error& error) {
     throw DataError(fmt::format("{}: byte {}: not JSON: {}", name, error.byte, shorten(error.what())));
+  } catch (const json::out_of_range& error) {  // a number beyond double
+    throw DataError(fmt::format("{}: a number out of range: {}", name, shorten(error.what())));
   }
   const auto weights = document.is_object() ? document.find("weight_map") : document.end();
   if (!document.is_object() || weights == document.end() || !weights->is_object())

@@ -81,6 +81,7 @@ TEST(CheckpointReader, RejectsHostileIndexes) {
   rejects(R"({"weight_map":[]})", {"expected an object with 'weight_map'"});
   rejects(R"({"weight_map":{"w":3}})", {"weight_map['w']", "got number"});
   rejects(R"({"weight_map":{"w":"a","w":"b"}})", {"'w' occurs twice"});
+  rejects("[42e4557002]", {"index.json", "a number out of range"});
   rejects("{\"a\":" + std::string(100000, '['), {"nested deeper"});
 }
 
