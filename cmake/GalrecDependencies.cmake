@@ -14,7 +14,8 @@ pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
 pkg_check_modules(TOMLPLUSPLUS REQUIRED IMPORTED_TARGET tomlplusplus)
 find_library(SENTENCEPIECE_TRAIN sentencepiece_train REQUIRED)
 
-# Thrust: the OpenMP backend of Debian's libthrust-dev (1.17); a CUDA build takes the toolkit's.
+# Thrust: the OpenMP backend of Debian's libthrust-dev (1.17), or the toolkit's where nvcc is on the path. Host code must name the
+# backend (galrec_common does): Thrust's default is CUDA, whose headers Debian's package expects and does not bring.
 find_path(THRUST_INCLUDE_DIR thrust/version.h REQUIRED)
 
 if(GALREC_TESTS)
