@@ -13,8 +13,8 @@ done
 python3 -m pip --version >/dev/null 2>&1 || { echo "scripts/fetch_ml100k.sh: pip is missing (Debian: python3-pip)" >&2; exit 1; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-python3 -m pip download --quiet --no-deps --disable-pip-version-check --timeout 20 --retries 1 -d "$work" recbole==1.2.1 >/dev/null 2>&1 ||
-  { echo "scripts/fetch_ml100k.sh: recbole==1.2.1 could not be downloaded" >&2; exit 1; }
+python3 -m pip download --quiet --no-deps --disable-pip-version-check --timeout 20 --retries 1 -d "$work" recbole==1.2.1 >"$work"/pip.log 2>&1 ||
+  { echo "scripts/fetch_ml100k.sh: recbole==1.2.1 could not be downloaded; pip says: $(grep . "$work"/pip.log | head -n 1)" >&2; exit 1; }
 mkdir -p "$folder"
 python3 - "$work" "$folder" <<'PY'
 import glob, os, sys, zipfile

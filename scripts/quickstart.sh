@@ -4,7 +4,13 @@
 # recommends. Works from any directory, as often as you like: what is finished is not done again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-step() { printf '\n== %s\n' "$1"; }
+step() { printf '\n== %s (%s)\n' "$1" "$(date +%H:%M:%S)"; }
+# prepare DATA ARGUMENTS…: makes the data folder, or shows the statistics of the one that is there
+prepare() {
+  local data=$1
+  shift
+  if [ -f "$data"/dataset.json ]; then $galrec prepare folder "$data"; else $galrec prepare "$@" --out "$data"; fi
+}
 
 step "1/5 packages"
 scripts/install_packages.sh quickstart
@@ -18,14 +24,13 @@ galrec=build/release/bin/galrec
 step "3/5 data"
 if scripts/fetch_ml100k.sh datasets/source/ml-100k; then
   data=datasets/ml-100k
-  [ -f $data/dataset.json ] || $galrec prepare recbole datasets/source/ml-100k --out $data --name ml-100k
+  prepare $data recbole datasets/source/ml-100k --name ml-100k
 else
   echo "MovieLens-100K could not be fetched: using a synthetic data set with planted communities instead."
   echo "Its figures say nothing about real users."
   data=datasets/synthetic
-  [ -f $data/dataset.json ] || $galrec prepare synthetic --out $data --name synthetic
+  prepare $data synthetic --name synthetic
 fi
-$galrec prepare folder $data
 
 step "4/5 train: LightGCN, then T5 nano without and with graph-aware learning"
 $galrec reproduce --dataset $data --rows lightgcn,gal_lightgcn_without,gal_lightgcn --preset nano --out runs/quickstart

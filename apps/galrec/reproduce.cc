@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <set>
 
 #include "apps/galrec/commands.h"
 #include "apps/galrec/reproduction_table.h"
@@ -78,6 +79,7 @@ class Reproduction {
 
   /// Trains a row unless its result is there; rows it depends on come first.
   void ensure(const Row& row) {
+    if (!ensured_.insert(row.name).second) return;
     if (!row.vectors.empty() && row.vectors != "text") ensure(find_row(row.vectors));
     if (gal::has_result(folder(row))) {
       fmt::print(stderr, "{}: done before ({})\n", row.name, folder(row).string());
@@ -141,6 +143,7 @@ class Reproduction {
   const Options& o_;
   const CommonOptions& common_;
   Contexts contexts_;
+  std::set<std::string> ensured_;  // names of the rows that this command has been through
 };
 
 void reproduce(const Options& o, const CommonOptions& common) {
