@@ -121,12 +121,13 @@ autograd::Variable<float> LightGcn::step(const Triples& triples) {
   for (const auto* ids : {&triples.positive, &triples.negative}) nodes.insert(nodes.end(), ids->begin(), ids->end());
   const auto all = tape_.keep(nodes);
   const auto table = tape_.parameter(store_, embedding_);
+  // Recorded before the propagation, so backward comes to it after: the propagation then writes the table's gradient, and the
+  // penalty adds its few rows, where the other order would clear the whole gradient and read it again.
+  const auto penalty = half_squared_sum(tape_, embedding(tape_, table, all));
   const auto mean = propagate_mean(tape_, graph(), device_inv_sqrt_.view(), table, options_.layers, all);
   const auto bpr = ranking_loss(tape_, slice_rows(tape_, mean, 0, count), slice_rows(tape_, mean, count, count),
                                 slice_rows(tape_, mean, 2 * count, count), RankingLossKind::kBpr);
-  const double weight = options_.l2 / static_cast<double>(count);
-  const auto penalty = [&](std::int64_t first) { return half_squared_sum(tape_, embedding(tape_, table, all.slice(first, count))); };
-  const auto loss = weighted_sum(tape_, {{bpr, 1.0}, {penalty(0), weight}, {penalty(count), weight}, {penalty(2 * count), weight}});
+  const auto loss = weighted_sum(tape_, {{bpr, 1.0}, {penalty, options_.l2 / static_cast<double>(count)}});
   tape_.backward(loss);
   store_.finish_gradients();
   optimizer_->step(tape_.device(), options_.lr, 1.0, 0.0);
