@@ -174,9 +174,12 @@ void BatchLists<T>::add_decoder(const HopBatch& batch, const ModelOptions& model
   const std::int32_t first_item = model.text_rows + model.users;
   Ints start(static_cast<std::size_t>(batch.samples), batch.start_row), start_cu{0}, rows, cu{0}, columns;
   for (std::int32_t b = 0; b < batch.samples; ++b) start_cu.push_back(b + 1);
-  const bool all_have_targets =
-      std::all_of(batch.target.begin(), batch.target.end(), [](std::int32_t t) { return t >= 0; });
-  if (all_have_targets) {
+  const auto missing = std::find_if(batch.target.begin(), batch.target.end(), [](std::int32_t t) { return t < 0; });
+  const bool all_have_targets = missing == batch.target.end();
+  if (!all_have_targets) {
+    without_target_ = static_cast<std::int32_t>(missing - batch.target.begin());
+    user_without_target_ = batch.user[static_cast<std::size_t>(without_target_)];
+  } else {
     for (std::size_t b = 0; b < batch.target.size(); ++b) {
       rows.insert(rows.end(), {batch.start_row, row_of(batch.target_row[b])});
       cu.push_back(count_of(rows));
@@ -202,6 +205,8 @@ DeviceBatch<T> BatchLists<T>::put(MemoryResource& memory, std::byte* at) const {
   DeviceBatch<T> out;
   out.hops = hops_;
   out.samples = samples_;
+  out.without_target = without_target_;
+  out.user_without_target = user_without_target_;
   out.text_ids = ints(places_.text_ids);
   out.user_ids = ints(places_.user_ids);
   out.item_ids = ints(places_.item_ids);

@@ -31,6 +31,8 @@ struct DeviceBatch {
   using Ints = View<const std::int32_t, 1>;
   HopSet hops = HopSet::kAll;
   std::int32_t samples = 0;
+  std::int32_t without_target = -1;  ///< the first sample that has none, -1: they all have one
+  std::int32_t user_without_target = -1;  ///< that sample's user, -1 if unknown
   Ints text_ids, user_ids, item_ids;  ///< rows of the batch's table, as in HopBatch
   View<const T, 2> own_users;         ///< (own, d1)
   Ints tokens, cu,
@@ -85,6 +87,7 @@ class BatchLists {
 
   HopSet hops_;
   std::int32_t samples_;
+  std::int32_t without_target_ = -1, user_without_target_ = -1;  // on the host: a check of them waits for no device
   std::int64_t own_rows_ = 0, user_dim_;
   std::int32_t first_own_ = 0, first_item_ = 0;  // in the batch's table
   std::int32_t own_shift_ = 0, item_shift_ = 0;  // how much further they lie in the padded one

@@ -104,7 +104,8 @@ Variable<T> GalModel<T>::decode(Tape<T>& tape, const DeviceBatch<T>& batch, cons
 template <class T>
 Variable<Acc<T>> GalModel<T>::recommendation_loss(Tape<T>& tape, const DeviceBatch<T>& batch, const Encoded& encoded,
                                                   const LossOptions& loss, const layers::DropoutRates& rates) {
-  GALREC_CHECK(batch.target_items.extent(0) == batch.samples, "a sample has no target");
+  GALREC_CHECK(batch.without_target < 0, "sample {} of the batch (user {}) has no target", batch.without_target,
+               batch.user_without_target);
   const auto head = tape.weight(store_, head_);
   if (loss.columns == LossColumns::kItems) {
     const std::int64_t first_item = static_cast<std::int64_t>(options_.text_rows) + options_.users;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <vector>
 
 #include "autograd/tape.h"
@@ -97,6 +98,30 @@ TEST(DeviceBatch, PaddingContributesNothingToTheRecommendationAlone) {
     return out;
   };
   expect_near(step(256), step(0), 1e-13, "loss and gradients");
+}
+
+/// Ranking asks such batches, a loss cannot: the error says whose sample it is.
+TEST(DeviceBatch, ASampleWithoutTargetIsNamed) {
+  TinyModel<double> m;
+  HopBatch batch = m.batch;
+  for (const std::int64_t bucket : {0, 64}) {
+    batch.target = m.batch.target;
+    const auto forward = [&] {
+      const BatchLists<double> lists(batch, m.model.options(), bucket);
+      const Buffer<std::byte> memory(lists.bytes());
+      m.tape.reset(Recording::kOn);
+      m.model.forward(m.tape, lists.put(host_memory(), memory.data()), &m.queues, {}, m.rates);
+    };
+    EXPECT_NO_THROW(forward());
+    batch.target[2] = batch.target[4] = -1;
+    try {
+      forward();
+      ADD_FAILURE() << "a loss without a target";
+    } catch (const CheckError& error) {
+      const std::string words = "sample 2 of the batch (user " + std::to_string(batch.user[2]) + ") has no target";
+      EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
+    }
+  }
 }
 
 /// The work of equal extents is equal: same addresses, other contents.
