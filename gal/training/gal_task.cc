@@ -1,6 +1,7 @@
 #include "gal/training/gal_task.h"
 
 #include <algorithm>
+#include <any>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -156,8 +157,8 @@ void GalTask<T>::micro_batch(const StepPlan& plan, std::int64_t first, std::int6
       work();
     };
     const StepRun how = graphs_.run(key, again);
-    if (how == StepRun::kReplayed) outcome = outcomes_.at(key);
-    if (how == StepRun::kCaptured) outcomes_[key] = outcome;
+    if (how == StepRun::kReplayed) outcome = std::any_cast<const PassOutcome&>(graphs_.outcome(key));
+    if (how == StepRun::kCaptured) graphs_.outcome(key) = outcome;
     parts_.model.parameters().set_written(outcome.written);
   } else {
     work();

@@ -4,7 +4,6 @@
 // is captured in a graph when it comes again in the same shape, and replayed (docs/cuda.md).
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <vector>
 
@@ -99,8 +98,7 @@ class GalTask : public TrainingTask {
   HopBatch batch_;
   Buffer<std::byte> lists_;     // the batch on the device
   Buffer<double> lr_and_step_;  // (2) on a CUDA device
-  StepGraphs graphs_;
-  std::map<StepGraphs::Key, PassOutcome> outcomes_;   // of micro-batches, by their graphs' keys
+  StepGraphs graphs_;  // those of micro-batches with their PassOutcome
   std::vector<TrainSample> samples_;                  // of the epoch, in order
   nlohmann::ordered_json identity_;
 };

@@ -24,7 +24,10 @@ StepGraphs::Entry& StepGraphs::touch(const Key& key, bool& seen) {
 template <class Context>
 StepRun StepGraphs::run_on(Context& ctx, const Key& key, const std::function<void()>& work) {
   if (ctx.memory().releases() != releases_) {
-    for (auto& [other, entry] : graphs_) entry.graph.reset();
+    for (auto& [other, entry] : graphs_) {
+      entry.graph.reset();
+      entry.outcome.reset();
+    }
     releases_ = ctx.memory().releases();
   }
   bool seen = false;
@@ -49,6 +52,12 @@ StepRun StepGraphs::run_on(Context& ctx, const Key& key, const std::function<voi
   }
   work();
   return StepRun::kEager;
+}
+
+std::any& StepGraphs::outcome(const Key& key) {
+  const auto found = graphs_.find(key);
+  GALREC_CHECK(found != graphs_.end() && found->second.graph != nullptr, "a step of this key has no graph");
+  return found->second.outcome;
 }
 
 StepRun StepGraphs::run(const Key& key, const std::function<void()>& work) {

@@ -2,6 +2,7 @@
 // Steps of a few shapes that come again and again: the first of a shape runs as it is written, the second is captured
 // in a CUDA graph, all others are one launch of it. On the CPU every step runs as it is written.
 
+#include <any>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -40,6 +41,10 @@ class StepGraphs {
   /// as the device's memory was given back in part: they may name it.
   StepRun run(const Key& key, const std::function<void()>& work);
 
+  /// What the host remembers of the captured work for its replays, empty at first; forgotten with the graph. CheckError
+  /// for a key without a graph.
+  std::any& outcome(const Key& key);
+
   const Counts& counts() const { return counts_; }
   std::size_t size() const { return graphs_.size(); }
   /// Why captures failed; empty where none did. The last one.
@@ -55,6 +60,7 @@ class StepGraphs {
   struct Entry {
     std::shared_ptr<CudaGraph> graph;  // null: the key was seen once
     std::list<Key>::iterator used;     // in order_
+    std::any outcome{};
   };
 
   template <class Context>  // so that a build without CUDA, which has no CudaGraph, links

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <any>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -109,6 +111,38 @@ TEST(StepGraphs, EachKeyHasItsOwnGraphAndTheOldestIsForgotten) {
   EXPECT_EQ(run(2), StepRun::kEager);
   EXPECT_EQ(graphs.size(), 2u);
   EXPECT_EQ(step.value(), 8.0f);
+}
+
+TEST(StepGraphs, WhatTheHostRemembersGoesWithTheGraph) {
+  GALREC_REQUIRE_DEVICE(DeviceKind::kCuda, device);
+  Step step(device);
+  step.set_size(1.0f);
+  StepGraphs graphs(device, 2);
+  const auto run = [&](std::int64_t key) { return graphs.run(Key{key}, [&] { step.work(); }); };
+  std::weak_ptr<int> kept;
+  const auto capture = [&](std::int64_t key) {
+    EXPECT_EQ(run(key), StepRun::kCaptured);
+    EXPECT_FALSE(graphs.outcome(Key{key}).has_value());
+    const auto value = std::make_shared<int>(7);
+    graphs.outcome(Key{key}) = value;
+    kept = value;
+  };
+  EXPECT_THROW(graphs.outcome(Key{1}), CheckError);
+  run(1);
+  EXPECT_THROW(graphs.outcome(Key{1}), CheckError);  // seen, not captured
+  capture(1);
+  EXPECT_EQ(run(1), StepRun::kReplayed);
+  EXPECT_EQ(*std::any_cast<const std::shared_ptr<int>&>(graphs.outcome(Key{1})), 7);
+  run(2);
+  EXPECT_FALSE(kept.expired());
+  run(3);  // in place of 1
+  EXPECT_TRUE(kept.expired());
+  EXPECT_THROW(graphs.outcome(Key{1}), CheckError);
+  capture(3);
+  { const Buffer<float> other(4, memory_of(device)); }
+  run(2);  // notices that memory was given back
+  EXPECT_TRUE(kept.expired());
+  capture(3);
 }
 
 TEST(StepGraphs, GraphsGoWithTheMemoryThatTheyMayName) {
