@@ -72,7 +72,6 @@ class CudaContext {
   }
 
  private:
-  int device_;
   GemmPrecision precision_;
   CUstream_st* stream_ = nullptr;
   std::unique_ptr<MemoryResource> memory_;

@@ -132,8 +132,7 @@ const char* name_of(DeviceOperation operation) {
 }  // namespace
 
 CudaContext::CudaContext(GemmPrecision precision, int device)
-    : device_(device),
-      precision_(precision),
+    : precision_(precision),
       stream_(open_stream(device)),
       memory_(std::make_unique<CudaMemory>(stream_)),
       scratch_(*memory_),
