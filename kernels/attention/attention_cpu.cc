@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "kernels/attention/attention_direct.h"
-#include "kernels/attention/attention_work.h"
+#include "kernels/attention/attention_direct_cpu.h"
+#include "kernels/attention/attention_work_cpu.h"
 #include "kernels/common/touch.h"
 
 namespace galrec {

@@ -1,4 +1,4 @@
-#include "kernels/attention/attention_work.h"
+#include "kernels/attention/attention_work_cpu.h"
 
 namespace galrec::attention_detail {
 

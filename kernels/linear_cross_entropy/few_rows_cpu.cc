@@ -1,4 +1,4 @@
-#include "kernels/linear_cross_entropy/few_rows.h"
+#include "kernels/linear_cross_entropy/few_rows_cpu.h"
 
 #include <algorithm>
 #include <cmath>

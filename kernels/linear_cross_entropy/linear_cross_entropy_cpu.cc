@@ -7,7 +7,7 @@
 #include "kernels/common/row_max.h"
 #include "kernels/common/vec_math.h"
 #include "kernels/gemm/gemm.h"
-#include "kernels/linear_cross_entropy/few_rows.h"
+#include "kernels/linear_cross_entropy/few_rows_cpu.h"
 
 namespace galrec {
 

@@ -3,7 +3,7 @@
 // products. Scores are dot products of the rows where they lie. GAL batches have thousands of three-token prompts, and
 // decoders that ask one question.
 
-#include "kernels/attention/attention_work.h"
+#include "kernels/attention/attention_work_cpu.h"
 
 namespace galrec::attention_detail {
 
