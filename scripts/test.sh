@@ -21,9 +21,6 @@ export OMP_WAIT_POLICY=passive
 # The cases of kernel tests that run on CUDA, the tests of the executor, and those of bf16 above the kernels, where they are built.
 cuda_cases='^kernels\..*Cuda|^simt\.|^(autograd|layers)\..*InBf16'
 
-# Operations whose kernels AddressSanitizer sees on the executor: those whose tests take minutes under it, not all.
-asan_cuda=(test_convolution test_csr test_embedding test_gemm test_pooling test_rms_norm test_spmm)
-
 step() { printf '\n== %s (%s)\n' "$1" "$(date +%H:%M:%S)"; }
 
 step "packages"
@@ -35,7 +32,7 @@ build() {  # build PRESET TARGET…: configure a preset and build targets of it
   step "build: $preset"
   # GCC's flow analysis raises false alarms in instrumented code; the other builds keep warnings errors.
   local strict=$werror
-  case "$preset" in asan | asan-cuda | race) strict=OFF ;; esac
+  case "$preset" in race) strict=OFF ;; esac
   cmake --preset "$preset" -DGALREC_WERROR=$strict >build/"$preset".configure.log 2>&1 || { cat build/"$preset".configure.log; exit 1; }
   cmake --build --preset "$preset" --target "$@" -- --quiet
 }
@@ -55,13 +52,9 @@ run_tests() {  # run_tests PRESET CTEST-ARGUMENTS…: the summary of a run, or w
 if [ "$all" = yes ]; then
   export LSAN_OPTIONS=suppressions="$PWD/scripts/lsan.supp"
   build asan all
-  step "tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+  step "tests under AddressSanitizer and UndefinedBehaviorSanitizer, kernels of both backends among them"
   # The sanitized run repeats every unit test; what trains for long or reads the real data runs in the release build.
   ASAN_OPTIONS=detect_leaks=1 run_tests asan -j2 -LE slow
-
-  build asan-cuda simt_tests "${asan_cuda[@]}"
-  step "the executor and kernels on it under the same, compiled by clang"
-  ASAN_OPTIONS=detect_leaks=1 run_tests asan-cuda -j2 -R '^kernels\.|^simt\.'
 
   build tsan thread_tests
   step "tests under ThreadSanitizer"

@@ -76,7 +76,7 @@ struct Results {
 Results oracle(const Inputs& in, Accumulate mode) {
   CpuContext cpu(1);
   const auto [rows, cols, gap] = in.shape;
-  const auto start = [&] { return Values(static_cast<std::size_t>(rows * cols), 0.5); };
+  const auto start = [elements = rows * cols] { return Values(static_cast<std::size_t>(elements), 0.5); };
   Matrix<double> a(rows, cols, in.a), b(rows, cols, in.b), dy(rows, cols, in.dy), y(rows, cols), gated(rows, cols),
       dx(rows, cols, start()), da(rows, cols, start()), db(rows, cols, start()), dropped(rows, cols, start());
   activation_forward<double>(cpu, y, a, in.kind, in.dropout);
@@ -90,7 +90,7 @@ Results oracle(const Inputs& in, Accumulate mode) {
 template <class T>
 Results on_cuda(CudaContext& ctx, const Inputs& in, Accumulate mode) {
   const auto [rows, cols, gap] = in.shape;
-  const auto start = [&] { return Values(static_cast<std::size_t>(rows * cols), mode == Accumulate::kAdd ? 0.5 : std::nan("")); };
+  const auto start = [elements = rows * cols, mode] { return Values(static_cast<std::size_t>(elements), mode == Accumulate::kAdd ? 0.5 : std::nan("")); };
   Staged<T> a(ctx, rows, cols, in.a, gap), b(ctx, rows, cols, in.b, 2 * gap), dy(ctx, rows, cols, in.dy, gap),
       y(ctx, rows, cols, gap), gated(ctx, rows, cols, gap), dx(ctx, rows, cols, start(), gap), da(ctx, rows, cols, start(), gap),
       db(ctx, rows, cols, start()), dropped(ctx, rows, cols, start(), gap);
