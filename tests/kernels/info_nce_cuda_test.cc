@@ -16,11 +16,8 @@
 #include "tests/support/backends.h"
 #include "tests/support/compare.h"
 #include "tests/support/random.h"
+#include "tests/support/schedules.h"
 #include "tests/support/staged.h"
-
-#if !defined(__CUDACC__)
-#include "kernels/simt/schedule.h"
-#endif
 
 namespace galrec {
 namespace {
@@ -245,24 +242,20 @@ TYPED_TEST(CudaInfoNce, NotANumberReachesTheLoss) {
   EXPECT_TRUE(std::isnan(run<T>(ctx, in).loss[0]));
 }
 
-#if !defined(__CUDACC__)
 TYPED_TEST(CudaInfoNce, BitsDoNotDependOnTheSchedule) {
   using T = typename TypeParam::Value;
-  using simt::Order;
   GALREC_REQUIRE_BACKEND(TypeParam, ctx);
   const auto in = Inputs::make<T>(70, 130, 700, 6);
   std::optional<Results> first;
-  for (const auto order : {Order::kForward, Order::kReverse, Order::kShuffled, Order::kShuffled}) {
-    const simt::ScheduleScope scope({.lanes = order, .blocks = order, .seed = first ? 7u : 1u});
+  test::for_each_schedule([&](const std::string& schedule) {
     const auto ran = run<T>(ctx, in);
     if (!first) first = ran;
-    test::expect_same_bits(ran.loss, first->loss, "loss");
-    test::expect_same_bits(ran.losses, first->losses, "losses");
-    test::expect_same_bits(ran.danchor, first->danchor, "danchor");
-    test::expect_same_bits(ran.dpositive, first->dpositive, "dpositive");
-  }
+    test::expect_same_bits(ran.loss, first->loss, "loss, " + schedule);
+    test::expect_same_bits(ran.losses, first->losses, "losses, " + schedule);
+    test::expect_same_bits(ran.danchor, first->danchor, "danchor, " + schedule);
+    test::expect_same_bits(ran.dpositive, first->dpositive, "dpositive, " + schedule);
+  });
 }
-#endif
 
 TYPED_TEST(CudaInfoNce, RefusesBadArguments) {
   using T = typename TypeParam::Value;

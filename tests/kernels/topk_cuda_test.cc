@@ -19,11 +19,8 @@
 #include "tests/support/backends.h"
 #include "tests/support/compare.h"
 #include "tests/support/random.h"
+#include "tests/support/schedules.h"
 #include "tests/support/staged.h"
-
-#if !defined(__CUDACC__) && __has_include("kernels/simt/schedule.h")
-#include "kernels/simt/schedule.h"
-#endif
 
 namespace galrec {
 namespace {
@@ -238,21 +235,17 @@ TYPED_TEST(CudaRanking, RoundedScores) {
   test::expect_close(best.scores, expected, test::Tolerance<float>::kRelative, "scores");
 }
 
-#if !defined(__CUDACC__)
 TYPED_TEST(CudaRanking, BitsDoNotDependOnTheSchedule) {
-  using simt::Order;
   GALREC_REQUIRE_BACKEND(TypeParam, ctx);
   const Case in = rounded_case(67, 130, 700);
   std::optional<Best> first;
-  for (const auto order : {Order::kForward, Order::kReverse, Order::kShuffled, Order::kShuffled}) {
-    const simt::ScheduleScope scope({.lanes = order, .blocks = order, .seed = first ? 7u : 1u});
+  test::for_each_schedule([&](const std::string& schedule) {
     const auto ran = run_top_k<TypeParam>(ctx, in, 50);
     if (!first) first = ran;
-    ASSERT_EQ(ran.indices, first->indices);
-    test::expect_same_bits(ran.scores, first->scores, "scores");
-  }
+    ASSERT_EQ(ran.indices, first->indices) << schedule;
+    test::expect_same_bits(ran.scores, first->scores, "scores, " + schedule);
+  });
 }
-#endif
 
 template <class Call>
 void expect_numerical_error(Call&& call) {
