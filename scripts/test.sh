@@ -32,7 +32,7 @@ build() {  # build PRESET TARGET…: configure a preset and build targets of it
   step "build: $preset"
   # GCC's flow analysis raises false alarms in instrumented code; the other builds keep warnings errors.
   local strict=$werror
-  case "$preset" in race) strict=OFF ;; esac
+  if [ "$preset" = race ]; then strict=OFF; fi
   cmake --preset "$preset" -DGALREC_WERROR=$strict >build/"$preset".configure.log 2>&1 || { cat build/"$preset".configure.log; exit 1; }
   cmake --build --preset "$preset" --target "$@" -- --quiet
 }
