@@ -12,7 +12,7 @@
 #include "kernels/common/parallel.h"
 #include "kernels/common/simd.h"
 #include "kernels/common/vec_math.h"
-#include "kernels/gemm/register_block.h"
+#include "kernels/gemm/register_block_cpu.h"
 
 namespace galrec::attention_detail {
 

@@ -8,7 +8,7 @@
 
 #include "kernels/common/dtype.h"
 #include "kernels/common/parallel.h"
-#include "kernels/gemm/register_block.h"
+#include "kernels/gemm/register_block_cpu.h"
 
 // oneDNN exports this beside dnnl_sgemm (same arguments, a and b bf16) but has no header for it. Weak: a build of the
 // library without it makes the symbol null, and GemmPrecision::kBf16 then runs in full precision.

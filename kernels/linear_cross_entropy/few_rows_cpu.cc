@@ -9,7 +9,7 @@
 #include "kernels/common/simd.h"
 #include "kernels/common/touch.h"
 #include "kernels/common/vec_math.h"
-#include "kernels/gemm/register_block.h"
+#include "kernels/gemm/register_block_cpu.h"
 
 namespace galrec::few_rows {
 
