@@ -12,8 +12,13 @@ The tree is built once for the executor (build/mutation/executor). A bug is a co
 searches first: one translation unit is compiled (-O1) and linked before the library, which then gives all but that unit. A bug
 counts as caught when the CUDA cases of the test fail, crash or hang; those that the plain executor does not notice run again under
 the race detector. Each unit also runs without a bug, and must pass. Results are kept in build/mutation/results.json: a call that
-ends early goes on where it stopped; what was caught once counts although the file has changed elsewhere, until --fresh. Exit 1 when
-a smaller share is caught than required, 2 when something does not fit any more or is not done yet.
+ends early goes on where it stopped; what was caught once counts although the file has changed elsewhere, until --fresh.
+
+--write also puts the outcomes into bench/results/mutation.json, under a hash of what is planted and where it is tested. The next
+call, on whatever machine, begins from it, and the table shows every operation although --ops names a few; a bug whose entry has
+changed has another hash, and counts as not run.
+
+Exit 1 when a smaller share is caught than required, 2 when something does not fit any more or is not done yet.
 """
 import argparse
 import collections
@@ -33,6 +38,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "mutation"
 RESULTS = WORK / "results.json"
+RECORD = ROOT / "bench" / "results" / "mutation.json"
+NOT_RUN = {"by": "", "last": ""}
 KINDS = {"executor": [], "race detector": ["-DGALREC_SIMT_INSTRUMENT=ON"]}
 COMPILE_SECONDS, TEST_SECONDS = 120, 60
 children = set()
@@ -169,6 +176,12 @@ class Bug:
         parts = (self.test, self.file, entry.get("unit", ""), entry["find"], entry["replace"])
         self.key = hashlib.sha1("\0".join(parts).encode()).hexdigest()
 
+    def done(self, results):
+        """Caught, or missed by the race detector as well; not if the bug cannot be planted as the file is now."""
+        if "equivalent" in self.entry or self.matches != 1:
+            return False
+        return bool(results[self.key]["by"]) or results[self.key]["last"] == "race detector"
+
     def units(self):
         if self.file.endswith(".cu"):
             return [self.file]
@@ -221,18 +234,30 @@ def with_controls(bugs, results):
     return out
 
 
-def table(bugs, results, known, command):
+def write_record(bugs, results):
+    """What is known of the bugs as they are listed now, one a line."""
+    lines = []
+    for b in bugs:
+        if results[b.key]["last"] and "equivalent" not in b.entry:
+            known = {"op": b.op, "file": b.file, "bug": b.entry["bug"], "by": results[b.key]["by"], "last": results[b.key]["last"]}
+            lines.append(f" {json.dumps(b.key)}: {json.dumps(known, ensure_ascii=False)}")
+    RECORD.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def table(bugs, results, command):
     by_op = collections.defaultdict(list)
     for bug in bugs:
         by_op[bug.op].append(bug)
-    planted = [b for b in bugs if b in known]
-    waiting = [b for b in bugs if "equivalent" not in b.entry and b not in known]
+    planted = [b for b in bugs if b.done(results)]
+    waiting = [b for b in bugs if "equivalent" not in b.entry and b not in planted]
     by = {kind: sum(results[b.key]["by"] == kind for b in planted) for kind in KINDS}
     caught = sum(by.values())
     lines = ["# Bugs planted in the CUDA kernels", "",
              f"`{command}`: {len(planted)} bugs in {len({b.file for b in planted})} files, {caught} caught by the tests "
              f"({caught / len(planted):.1%}): {by['executor']} on the executor as it is, {by['race detector']} more under its race "
              "detector.", "",
+             "Outcomes are kept in [mutation.json](mutation.json): what was caught once counts although kernels or tests have "
+             "changed since, until it runs again with `--fresh`.", "",
              "| operation | planted | caught | not caught | no difference | listed, not run yet |", "|---|---|---|---|---|---|"]
     for op, own in by_op.items():
         there = [b for b in own if b in planted]
@@ -240,7 +265,7 @@ def table(bugs, results, known, command):
         later = sum(b in waiting for b in own)
         lines.append(f"| {op} | {len(there)} | {found} | {len(there) - found} | {len(own) - len(there) - later} | {later} |")
     survivors = [b for b in planted if not results[b.key]["by"]]
-    halfway = [b for b in waiting if b.key in results]
+    halfway = [b for b in waiting if results[b.key]["last"] and not results[b.key]["by"]]
     lines += ["", "## Not caught", ""]
     lines += [f"- {b.op}, {b.file}: {b.entry['bug']}. {b.entry.get('survives', 'No reason yet.')}" for b in survivors]
     lines += [] if survivors else ["None."]
@@ -260,12 +285,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ops", default="", help="comma-separated; all that have a list")
     parser.add_argument("--seconds", type=float, default=1e9, help="start no further bug after that time")
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results")
+    parser.add_argument("--fresh", action="store_true", help="forget earlier results of these operations")
     parser.add_argument("--survivors", action="store_true", help="run those again that were not caught")
     parser.add_argument("--as-built", action="store_true",
                         help="rebuild a test only where its own sources changed: for a tree whose kernels are being edited")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--write", metavar="FILE", help="write the table")
+    parser.add_argument("--write", metavar="FILE", help="write the table and bench/results/mutation.json")
     parser.add_argument("--require", type=float, default=0.95, help="share that must be caught")
     options = parser.parse_args()
     global as_built
@@ -274,22 +299,30 @@ def main():
         signal.signal(number, stop)
     end = time.time() + options.seconds
     lists = {p.stem: json.loads(p.read_text()) for p in sorted((ROOT / "tests" / "mutation").glob("*.json"))}
-    bugs = [Bug(op, i, entry) for op in (options.ops.split(",") if options.ops else lists) for i, entry in enumerate(lists[op])]
+    listed = [Bug(op, i, entry) for op in lists for i, entry in enumerate(lists[op])]
+    ops = options.ops.split(",") if options.ops else list(lists)
+    if unknown := set(ops) - set(lists):
+        parser.error(f"no list of bugs: {', '.join(sorted(unknown))}")
+    bugs = [b for b in listed if b.op in ops]
     stale = [b for b in bugs if b.matches != 1]
     for b in stale:
         print(f"tests/mutation/{b.op}.json: {b.entry['find']!r} occurs {b.matches} times in {b.file} ({b.entry['bug']})")
     bugs = [b for b in bugs if b.matches == 1]
     WORK.mkdir(parents=True, exist_ok=True)
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() and not options.fresh else {}
     planted = [b for b in bugs if "equivalent" not in b.entry]
+    results = {b.key: NOT_RUN for b in listed}
+    for kept in (RECORD, RESULTS):
+        results |= json.loads(kept.read_text()) if kept.exists() else {}
+    if options.fresh:
+        results = {k: r for k, r in results.items() if not k.startswith("control")}
     for b in planted:
-        if options.survivors and b.key in results and not results[b.key]["by"]:
-            del results[b.key]
+        if options.fresh or (options.survivors and not results[b.key]["by"]):
+            results[b.key] = NOT_RUN
     broken = []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for kind in KINDS:  # the second looks at what the first did not notice
-            missed = [b for b in planted if b.key in results and not results[b.key]["by"] and results[b.key]["last"] == "executor"]
-            todo = [b for b in planted if b.key not in results] if kind == "executor" else missed
+            before = "" if kind == "executor" else "executor"
+            todo = [b for b in planted if not results[b.key]["by"] and results[b.key]["last"] == before]
             todo.sort(key=lambda b: b.number // 6)  # something of every operation, should time run out
             if time.time() >= end:
                 break
@@ -308,14 +341,15 @@ def main():
                     RESULTS.write_text(json.dumps(results, indent=1))
     for line in broken:
         print(line)
-    known = [b for b in planted if b.key in results and (results[b.key]["by"] or results[b.key].get("last") != "executor")]
+    known = [b for b in planted if b.done(results)]
     caught = sum(bool(results[b.key]["by"]) for b in known)
     print(f"{len(known)} of {len(planted)} bugs done, {caught} caught ({caught / max(1, len(known)):.1%})")
     for b in known:
         if not results[b.key]["by"]:
             print(f"  not caught: {b.op}, {b.file}: {b.entry['bug']}{'' if 'survives' in b.entry else ' (no reason yet)'}")
     if options.write:
-        (ROOT / options.write).write_text(table(bugs, results, known, f"scripts/mutate.py --write {options.write}"))
+        write_record(listed, results)
+        (ROOT / options.write).write_text(table(listed, results, f"scripts/mutate.py --write {options.write}"))
     if stale or broken or len(known) < len(planted):
         sys.exit(2)
     sys.exit(caught < options.require * len(known))
