@@ -133,11 +133,14 @@ Probe multiply(CudaContext& ctx, Product product, const std::string& name, Claim
 void add_products(CudaContext& ctx, Product product, const std::string& name, std::vector<Probe>& out) {
   const auto integers = [](PhiloxStream& s) { return static_cast<float>(s.below(31)) - 15; };
   const auto plain = [](PhiloxStream& s) { return static_cast<float>(2 * s.uniform() - 1); };
+  // Exponents are drawn before, not beside, the digits: compilers differ in the order of arguments.
   const auto wide = [](PhiloxStream& s) {
-    return std::ldexp(static_cast<float>(2 * s.uniform() - 1), static_cast<int>(s.below(25)) - 12);
+    const int exponent = static_cast<int>(s.below(25)) - 12;
+    return std::ldexp(static_cast<float>(2 * s.uniform() - 1), exponent);
   };
   const auto denormal = [](PhiloxStream& s) {
-    return std::ldexp(static_cast<float>(2 * s.uniform() - 1), -64 - static_cast<int>(s.below(16)));
+    const int exponent = -64 - static_cast<int>(s.below(16));
+    return std::ldexp(static_cast<float>(2 * s.uniform() - 1), exponent);
   };
   const auto special = [](PhiloxStream& s) {
     constexpr float kOdd[] = {HUGE_VALF, -HUGE_VALF, 0.0f, -0.0f, 3.0e38f, 1.0f};
