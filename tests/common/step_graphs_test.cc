@@ -96,12 +96,21 @@ TEST_P(StepGraphsOn, ScatterWritesTheRowsThatTheDeviceNames) {
 
 #if defined(GALREC_WITH_CUDA)
 
+/// One step under any key, with room for the graphs of two.
+struct TwoGraphs {
+  explicit TwoGraphs(const Device& device) : step(device), graphs(device, 2) { step.set_size(1.0f); }
+  StepRun run(std::int64_t key) {
+    return graphs.run(Key{key}, [this] { step.work(); });
+  }
+  Step step;
+  StepGraphs graphs;
+};
+
 TEST(StepGraphs, EachKeyHasItsOwnGraphAndTheOldestIsForgotten) {
   GALREC_REQUIRE_DEVICE(DeviceKind::kCuda, device);
-  Step step(device);
-  step.set_size(1.0f);
-  StepGraphs graphs(device, 2);
-  const auto run = [&](std::int64_t key) { return graphs.run(Key{key}, [&] { step.work(); }); };
+  TwoGraphs steps(device);
+  StepGraphs& graphs = steps.graphs;
+  const auto run = [&](std::int64_t key) { return steps.run(key); };
   run(1), run(2);
   EXPECT_EQ(run(1), StepRun::kCaptured);
   EXPECT_EQ(run(2), StepRun::kCaptured);
@@ -110,15 +119,14 @@ TEST(StepGraphs, EachKeyHasItsOwnGraphAndTheOldestIsForgotten) {
   EXPECT_EQ(run(1), StepRun::kReplayed);
   EXPECT_EQ(run(2), StepRun::kEager);
   EXPECT_EQ(graphs.size(), 2u);
-  EXPECT_EQ(step.value(), 8.0f);
+  EXPECT_EQ(steps.step.value(), 8.0f);
 }
 
 TEST(StepGraphs, WhatTheHostRemembersGoesWithTheGraph) {
   GALREC_REQUIRE_DEVICE(DeviceKind::kCuda, device);
-  Step step(device);
-  step.set_size(1.0f);
-  StepGraphs graphs(device, 2);
-  const auto run = [&](std::int64_t key) { return graphs.run(Key{key}, [&] { step.work(); }); };
+  TwoGraphs steps(device);
+  StepGraphs& graphs = steps.graphs;
+  const auto run = [&](std::int64_t key) { return steps.run(key); };
   std::weak_ptr<int> kept;
   const auto capture = [&](std::int64_t key) {
     EXPECT_EQ(run(key), StepRun::kCaptured);

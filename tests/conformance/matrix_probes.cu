@@ -134,17 +134,17 @@ void add_products(CudaContext& ctx, Product product, const std::string& name, st
   const auto integers = [](PhiloxStream& s) { return static_cast<float>(s.below(31)) - 15; };
   const auto plain = [](PhiloxStream& s) { return static_cast<float>(2 * s.uniform() - 1); };
   // Exponents are drawn before, not beside, the digits: compilers differ in the order of arguments.
-  const auto wide = [](PhiloxStream& s) {
+  const auto wide = [plain](PhiloxStream& s) {
     const int exponent = static_cast<int>(s.below(25)) - 12;
-    return std::ldexp(static_cast<float>(2 * s.uniform() - 1), exponent);
+    return std::ldexp(plain(s), exponent);
   };
-  const auto denormal = [](PhiloxStream& s) {
+  const auto denormal = [plain](PhiloxStream& s) {
     const int exponent = -64 - static_cast<int>(s.below(16));
-    return std::ldexp(static_cast<float>(2 * s.uniform() - 1), exponent);
+    return std::ldexp(plain(s), exponent);
   };
-  const auto special = [](PhiloxStream& s) {
+  const auto special = [plain](PhiloxStream& s) {
     constexpr float kOdd[] = {HUGE_VALF, -HUGE_VALF, 0.0f, -0.0f, 3.0e38f, 1.0f};
-    return s.below(24) == 0 ? kOdd[s.below(6)] : static_cast<float>(2 * s.uniform() - 1);
+    return s.below(24) == 0 ? kOdd[s.below(6)] : plain(s);
   };
   // The executor rounds each of K additions; hardware adds groups of products with few bits to spare and cuts off. Both
   // stay within K 2^-24, and a few units of 2^-24 for the cuts, of the sum of magnitudes.
