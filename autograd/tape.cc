@@ -89,10 +89,13 @@ void Tape<T>::release(int index) {
 }
 
 template <class T>
-void Tape<T>::round_values(View<double, 2> value) {
+void Tape<T>::round_values(View<double, 2> value) const {
   for (std::int64_t r = 0; r < value.rows(); ++r) {
     double* row = value.row(r);
-    for (std::int64_t c = 0; c < value.cols(); ++c) row[c] = static_cast<double>(bfloat16(static_cast<float>(row[c])));
+    for (std::int64_t c = 0; c < value.cols(); ++c) {
+      const auto rounded = static_cast<float>(row[c]);
+      row[c] = rounding_ == Rounding::kBf16 ? static_cast<double>(bfloat16(rounded)) : static_cast<double>(rounded);
+    }
   }
 }
 

@@ -21,6 +21,8 @@
 namespace galrec::autograd {
 
 enum class Recording { kOn, kOff };
+/// What an oracle's tape makes of everything that is computed on it.
+enum class Rounding { kNone, kFloat, kBf16 };
 
 /// Where an operation must write a gradient, and whether it is the first.
 template <class G>
@@ -43,12 +45,12 @@ class Tape {
   /// Starts a new step. `dropout_key.seed` and `.step` key all masks drawn on this tape; `.stream` is counted up per
   /// mask. On CUDA `step_at`, device memory, may hold the step's number instead: for a step that is replayed.
   void reset(Recording recording, PhiloxKey dropout_key = {}, const std::uint32_t* step_at = nullptr);
-  /// From now on everything that an operation leaves, values and gradients, is rounded to bf16: what a computation that stores
-  /// nothing but bf16 makes of the same model (layers/parity_judge.h). For the oracle.
-  void round_to_bf16()
+  /// From now on everything that an operation leaves, values and gradients, is rounded: what a computation that stores nothing
+  /// but fp32 or bf16 makes of the same model (layers/parity_judge.h). For the oracle.
+  void round_to(Rounding rounding)
     requires std::is_same_v<T, double>
   {
-    rounding_ = true;
+    rounding_ = rounding;
   }
 
   const Device& device() const { return device_; }
@@ -163,19 +165,19 @@ class Tape {
   template <class V>
   void round(View<V, 2> value) const {
     if constexpr (std::is_same_v<T, double>) {
-      if (rounding_) round_values(value);
+      if (rounding_ != Rounding::kNone) round_values(value);
     }
   }
   void round_gradient(int slot) const {
     if constexpr (std::is_same_v<T, double>) {
-      if (rounding_ && reached(slot)) round_values(view_of_gradient<double>(slots_[static_cast<std::size_t>(slot)]));
+      if (rounding_ != Rounding::kNone && reached(slot)) round_values(view_of_gradient<double>(slots_[static_cast<std::size_t>(slot)]));
     }
   }
-  static void round_values(View<double, 2> value);
+  void round_values(View<double, 2> value) const;
 
   Device device_;
   Recording recording_ = Recording::kOff;
-  bool rounding_ = false;
+  Rounding rounding_ = Rounding::kNone;
   PhiloxKey dropout_key_{};
   const std::uint32_t* dropout_step_at_ = nullptr;
   std::uint32_t next_stream_ = 0;

@@ -151,6 +151,19 @@ void add_parameters(ParityRun& out, const std::string& prefix, const autograd::P
     out.values[prefix + span.name] = doubles(store.read(store.require(span.name)));
 }
 
+/// The six terms by name. A step leaves out a term of weight 0, which a recording has all the same: it is computed apart.
+template <class T>
+void add_terms(ParityRun& out, GalModel<T>& model, autograd::Tape<T>& tape, const HopBatch& batch, const NegativeQueues<T>& queues,
+               LossOptions loss, StepFigures figures) {
+  if (loss.l1 == 0 || loss.l2 == 0 || loss.l3 == 0) {
+    for (double* weight : {&loss.l1, &loss.l2, &loss.l3}) *weight = *weight == 0 ? 1 : *weight;
+    tape.reset(Recording::kOff);
+    figures = read_figures(tape.device(), model.forward(tape, batch, &queues, loss, layers::DropoutRates::none()));
+  }
+  for (int k = 0; k < kTerms; ++k)
+    out.values[std::string(term_name(static_cast<Term>(k)))] = {figures.nce[static_cast<std::size_t>(k)]};
+}
+
 /// The step, with all that it computes by the names under which fixtures record it.
 template <class T>
 ParityRun run_step(const Device& device, const std::filesystem::path& folder, const Step& step, const layers::ParityProbe& probe) {
@@ -210,14 +223,16 @@ ParityRun run_step(const Device& device, const std::filesystem::path& folder, co
   out.values["embeddings"] = doubles(on_host(device, result.embeddings));
   const StepFigures figures = read_figures(device, result);
   out.values["L0"] = {figures.l0};
-  for (int k = 0; k < kTerms; ++k)
-    out.values[std::string(term_name(static_cast<Term>(k)))] = {figures.nce[static_cast<std::size_t>(k)]};
   out.values["loss"] = {figures.loss};
   for (const auto& span : model.parameters().spans()) {
     const auto id = model.parameters().require(span.name);
     out.values["grad." + span.name] = doubles(model.parameters().read_gradient(id));
   }
 
+  // The keys lie on their tape until they are in the queues.
+  autograd::Tape<T> term_tape(device);
+  layers::apply_probe(term_tape, probe);
+  add_terms(out, model, term_tape, batch, queues, loss, figures);
   queues.push(keys, batch.user, batch.item);
   // A ring that is not full yet still holds what lay behind its rows: compare it as recorded, whole.
   for (const auto q : kAllQueues) out.values[fmt::format("queue.{}", queue_name(q))] = doubles(on_host(device, queues.all_rows(q)));

@@ -53,7 +53,7 @@ std::vector<ParityProbe> numbered(ParityProbe::Stored stored, std::uint64_t firs
   return probes;
 }
 
-/// Every recorded tensor within its plain tolerance and `tolerance.response` times its response.
+/// Every recorded tensor within its plain tolerance, `tolerance.response` times its response and, gradients, `tolerance.noise`.
 ParityReport compare_all(const data::SafetensorsFile& recorded, const ParityRun& ours, const ParityTolerance& tolerance,
                          std::span<const ParityUpdate> updates, const Responses& responses) {
   ParityReport report;
@@ -61,6 +61,7 @@ ParityReport compare_all(const data::SafetensorsFile& recorded, const ParityRun&
     const auto found = responses.find(name);
     return found == responses.end() ? 0.0 : tolerance.response * found->second;
   };
+  const double noise = recorded.contains("grad_norm") ? tolerance.noise * largest_magnitude(recorded.read_f64("grad_norm")) : 0.0;
   for (const auto& [name, info] : recorded.tensors()) {
     if (const auto found = ours.integers.find(name); found != ours.integers.end()) {
       report.compare_equal(name, found->second, recorded.read_i64(name));
@@ -74,8 +75,8 @@ ParityReport compare_all(const data::SafetensorsFile& recorded, const ParityRun&
       if (name.starts_with(u.prefix) && (update == nullptr || u.prefix.size() > update->prefix.size())) update = &u;
     }
     if (update == nullptr) {
-      const double limit = name.starts_with("grad") ? tolerance.gradient : tolerance.value;
-      report.compare(name, actual, expected, limit, response_of(name));
+      const bool gradient = name.starts_with("grad");
+      report.compare(name, actual, expected, gradient ? tolerance.gradient : tolerance.value, response_of(name) + (gradient ? noise : 0));
       continue;
     }
     const std::string gradient_name = "grad." + name.substr(update->prefix.size());
@@ -83,7 +84,7 @@ ParityReport compare_all(const data::SafetensorsFile& recorded, const ParityRun&
     AdamAllowance allowance = update->allowance;
     allowance.gradient_tolerance = tolerance.gradient;
     if (const double largest = largest_magnitude(gradient); largest > 0) {
-      allowance.gradient_tolerance += response_of(gradient_name) / largest;
+      allowance.gradient_tolerance += (response_of(gradient_name) + noise) / largest;
     }
     // Losses of later steps have the prefix but no gradient, and are compared as values.
     if (gradient.size() == expected.size()) {
@@ -98,7 +99,7 @@ ParityReport compare_all(const data::SafetensorsFile& recorded, const ParityRun&
 }  // namespace
 
 void apply_probe(autograd::ParameterStore<double>& store, const ParityProbe& probe) {
-  const double half_ulp = probe.rounds() ? 0x1.0p-9 : 0x1.0p-24;
+  const double half_ulp = probe.rounds_weights() ? 0x1.0p-9 : 0x1.0p-24;
   for (autograd::ParameterId id = 0; id < store.size() && probe.number > 0; ++id) {
     PhiloxStream stream(parameter_key(probe.number, store.span(id).name));
     store.edit(id, [&](View<double, 2> values) {
@@ -109,12 +110,16 @@ void apply_probe(autograd::ParameterStore<double>& store, const ParityProbe& pro
 }
 
 void apply_probe(View<double, 1> values, const ParityProbe& probe) {
-  if (!probe.rounds()) return;
+  if (!probe.rounds_weights()) return;
   for (std::int64_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(bfloat16(static_cast<float>(values[i])));
 }
 
 void apply_probe(autograd::Tape<double>& tape, const ParityProbe& probe) {
-  if (probe.rounds()) tape.round_to_bf16();
+  switch (probe.stored) {
+    case ParityProbe::Stored::kDouble: return tape.round_to(autograd::Rounding::kNone);
+    case ParityProbe::Stored::kFloat: return tape.round_to(autograd::Rounding::kFloat);
+    case ParityProbe::Stored::kBf16: return tape.round_to(autograd::Rounding::kBf16);
+  }
 }
 
 void require_device(const Device& device, ParityPrecision precision) {
@@ -126,13 +131,13 @@ ParityReport judge_parity(const data::SafetensorsFile& recorded, const ParityRun
                           const std::function<ParityRun(const ParityProbe&)>& oracle, ParityPrecision precision,
                           std::span<const ParityUpdate> updates) {
   if (precision == ParityPrecision::kBf16) {
-    const ParityTolerance naive{.value = 0, .gradient = 0, .updated = 0, .response = kNaiveFactor};
+    const ParityTolerance naive{.value = 0, .gradient = 0, .updated = 0, .response = kNaiveFactor, .noise = 0};
     return compare_all(recorded, ours, naive, updates, measure(oracle, numbered(ParityProbe::Stored::kBf16, 0, kNaiveRuns)));
   }
   const auto tolerance = ParityTolerance::of(precision);
   const ParityReport plain = compare_all(recorded, ours, tolerance, updates, {});
   if (plain.ok()) return plain;
-  return compare_all(recorded, ours, tolerance, updates, measure(oracle, numbered(ParityProbe::Stored::kDouble, 1, kProbes)));
+  return compare_all(recorded, ours, tolerance, updates, measure(oracle, numbered(ParityProbe::Stored::kFloat, 1, kProbes)));
 }
 
 }  // namespace galrec::layers

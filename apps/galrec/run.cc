@@ -28,6 +28,7 @@ std::string join(int argc, const char* const* argv) {
 }
 
 int fail(const std::string& message, int code) {
+  std::fflush(stdout);  // what was printed so far comes first, wherever both go
   fmt::print(stderr, "galrec: {}\n", message);
   return code;
 }

@@ -135,6 +135,23 @@ TEST(GalParity, SeesEveryKindOfDeviation) {
   }
 }
 
+// A step does not compute them, a recording has them.
+TEST(GalParity, TermsOfWeightZeroAreComparedToo) {
+  Changed c;
+  c.replace("0.2", "0.0");
+  for (const bool changed : {false, true}) {
+    if (changed) c.nudge("expected.safetensors", "L2i", 0, 0.01f);
+    const auto report = run_gal_parity(cpu(), c.folder.path(), ParityPrecision::kDouble);
+    for (const auto& line : report.lines()) {
+      if (line.name == "loss") {
+        EXPECT_FALSE(line.ok);
+      } else if (line.name == "L2u" || line.name == "L2i") {
+        EXPECT_EQ(line.ok, !changed || line.name == "L2u") << line.name;
+      }
+    }
+  }
+}
+
 TEST(GalParity, SeesAChangedInput) {
   {
     Changed c;
