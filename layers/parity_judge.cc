@@ -61,7 +61,7 @@ ParityReport compare_all(const data::SafetensorsFile& recorded, const ParityRun&
     const auto found = responses.find(name);
     return found == responses.end() ? 0.0 : tolerance.response * found->second;
   };
-  const double noise = recorded.contains("grad_norm") ? tolerance.noise * largest_magnitude(recorded.read_f64("grad_norm")) : 0.0;
+  const double norm = recorded.contains("grad_norm") ? largest_magnitude(recorded.read_f64("grad_norm")) : 0.0;
   for (const auto& [name, info] : recorded.tensors()) {
     if (const auto found = ours.integers.find(name); found != ours.integers.end()) {
       report.compare_equal(name, found->second, recorded.read_i64(name));
@@ -76,16 +76,14 @@ ParityReport compare_all(const data::SafetensorsFile& recorded, const ParityRun&
     }
     if (update == nullptr) {
       const bool gradient = name.starts_with("grad");
-      report.compare(name, actual, expected, gradient ? tolerance.gradient : tolerance.value, response_of(name) + (gradient ? noise : 0));
+      report.compare(name, actual, expected, gradient ? tolerance.gradient : tolerance.value, response_of(name) + (gradient ? tolerance.noise * norm : 0));
       continue;
     }
     const std::string gradient_name = "grad." + name.substr(update->prefix.size());
     const auto gradient = recorded.contains(gradient_name) ? recorded.read_f64(gradient_name) : std::vector<double>{};
     AdamAllowance allowance = update->allowance;
     allowance.gradient_tolerance = tolerance.gradient;
-    if (const double largest = largest_magnitude(gradient); largest > 0) {
-      allowance.gradient_tolerance += (response_of(gradient_name) + noise) / largest;
-    }
+    allowance.gradient_slack = response_of(gradient_name) + tolerance.update_noise * norm;
     // Losses of later steps have the prefix but no gradient, and are compared as values.
     if (gradient.size() == expected.size()) {
       report.compare_updated(name, actual, expected, gradient, tolerance.updated, allowance, response_of(name));
@@ -131,7 +129,7 @@ ParityReport judge_parity(const data::SafetensorsFile& recorded, const ParityRun
                           const std::function<ParityRun(const ParityProbe&)>& oracle, ParityPrecision precision,
                           std::span<const ParityUpdate> updates) {
   if (precision == ParityPrecision::kBf16) {
-    const ParityTolerance naive{.value = 0, .gradient = 0, .updated = 0, .response = kNaiveFactor, .noise = 0};
+    const ParityTolerance naive{.value = 0, .gradient = 0, .updated = 0, .response = kNaiveFactor, .noise = 0x1.0p-9, .update_noise = 0};
     return compare_all(recorded, ours, naive, updates, measure(oracle, numbered(ParityProbe::Stored::kBf16, 0, kNaiveRuns)));
   }
   const auto tolerance = ParityTolerance::of(precision);

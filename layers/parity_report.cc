@@ -54,8 +54,8 @@ ParityTolerance ParityTolerance::of(ParityPrecision precision) {
   // rounding of fp32 per norm and token: about as much as half an ulp in the weights. A run in fp32 rounds everywhere.
   // Where all attention goes to one key, the gradients of q and k are differences of equal numbers: nothing, or rounding.
   if (precision == ParityPrecision::kDouble)
-    return {.value = 2e-6, .gradient = 4e-6, .updated = 2e-6, .response = 16, .noise = 0x1.0p-50};
-  return {.value = 1e-4, .gradient = 1e-4, .updated = 1e-4, .response = 16, .noise = 0x1.0p-24};
+    return {.value = 2e-6, .gradient = 4e-6, .updated = 2e-6, .response = 16, .noise = 0x1.0p-50, .update_noise = 0x1.0p-50};
+  return {.value = 1e-4, .gradient = 1e-4, .updated = 1e-4, .response = 16, .noise = 0x1.0p-24, .update_noise = 0x1.0p-24};
 }
 
 void ParityReport::compare(const std::string& name, std::span<const double> actual, std::span<const double> expected,
@@ -72,11 +72,11 @@ void ParityReport::compare_updated(const std::string& name, std::span<const doub
   if (!gradient.empty()) check_sizes("gradient of " + name, gradient.size(), expected.size());
   constexpr double kSensitivity = 4;
   const double unit = unit_of(expected);
-  const double delta = allowance.gradient_tolerance * largest_magnitude(gradient);
+  const double delta = allowance.gradient_tolerance * largest_magnitude(gradient) + allowance.gradient_slack;
   const double reach = allowance.share * allowance.lr * static_cast<double>(allowance.steps);
   lines_.push_back(judge(name, actual, expected, unit, [&](std::size_t i) {
     const double g = gradient.empty() ? 0.0 : std::abs(gradient[i]);
-    const double moved = delta == 0 ? 0.0 : (kSensitivity * delta >= 2 * g ? 2.0 : kSensitivity * delta / g);
+    const double moved = gradient.empty() || delta == 0 ? 0.0 : (kSensitivity * delta >= 2 * g ? 2.0 : kSensitivity * delta / g);
     return tolerance * unit + reach * moved + slack;
   }));
 }

@@ -27,6 +27,7 @@ struct ParityTolerance {
   double updated;   // parameters after optimiser steps
   double response;  // times what half an ulp of fp32 in the weights does to the tensor (layers/parity_judge.h)
   double noise;     // of gradients, relative to the norm of all of them: what cancels leaves rounding of what it cancelled
+  double update_noise;  // the same of gradients that updates follow
 
   /// For fp32 and double; bf16 has a rule of its own (layers/parity_judge.h).
   static ParityTolerance of(ParityPrecision precision);
@@ -40,6 +41,7 @@ struct AdamAllowance {
   double lr = 0;
   std::int64_t steps = 1;
   double gradient_tolerance = 0;  // delta relative to the tensor's largest gradient
+  double gradient_slack = 0;      // and what it may be besides
   double share = 1;               // of the update that reaches the tensor: 1 - m for a moving average
 };
 

@@ -29,6 +29,8 @@ TEST(ParityJudge, WhatCancelsMayLeaveRoundingOfAllGradients) {
   EXPECT_FALSE(accepts(1e-12, 0, ParityPrecision::kDouble));
   EXPECT_TRUE(accepts(1e-9, 1e-7, ParityPrecision::kFloat));
   EXPECT_FALSE(accepts(1e-9, 1e-5, ParityPrecision::kFloat));
+  EXPECT_TRUE(accepts(1e-9, 1e-2, ParityPrecision::kBf16));
+  EXPECT_FALSE(accepts(1e-9, 1e-1, ParityPrecision::kBf16));
   EXPECT_FALSE(accepts(1e-17, NAN, ParityPrecision::kFloat));
 }
 
