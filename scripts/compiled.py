@@ -7,7 +7,7 @@
 
 Compiles with nvcc for sm_80, sm_90a and, where the toolkit knows it, sm_100a, warnings as errors, and reads ptxas' own figures: registers, spills, stack, static shared
 memory, threads of __launch_bounds__. Theoretical occupancy follows from registers and threads (shared memory is dynamic:
-the executor.s meter has it). With cuobjdump and nvdisasm on PATH (in the full toolkit; also the PyPI packages
+the executor's meter has it). With cuobjdump and nvdisasm on PATH (in the full toolkit; also the PyPI packages
 nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm) the table gains the share of 16-byte accesses among global loads and stores.
 Teaching rungs (ladder/) are compiled for sm_80 and sm_90a only, and may spill: they are listed apart.
 """
