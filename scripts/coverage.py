@@ -19,7 +19,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Tests of what kernels/common/*.cu holds; the operations' own are the target kernel_tests.
-COMMON_TESTS = ["test_common_elementwise", "test_common_host_view", "test_common_cuda_context"]
+COMMON_TESTS = ["test_common_elementwise", "test_common_host_view", "test_common_cuda_context", "test_common_step_graphs"]
 GAPS = ROOT / "tests" / "kernels" / "coverage_gaps.json"
 
 
