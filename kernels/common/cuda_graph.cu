@@ -1,7 +1,6 @@
 #include "kernels/common/cuda_graph.h"
 
 #include <exception>
-#include <utility>
 
 #include "kernels/common/context.h"
 #include "kernels/common/device.h"
@@ -37,11 +36,6 @@ CudaGraph::~CudaGraph() {
   if (executable_ != nullptr) cudaGraphExecDestroy(executable_);
   if (graph_ != nullptr) cudaGraphDestroy(graph_);
 }
-
-CudaGraph::CudaGraph(CudaGraph&& other) noexcept
-    : graph_(std::exchange(other.graph_, nullptr)),
-      executable_(std::exchange(other.executable_, nullptr)),
-      nodes_(other.nodes_) {}
 
 void CudaGraph::launch(CudaContext& ctx) const {
   GALREC_CUDA_CHECK(cudaGraphLaunch(executable_, ctx.stream()));

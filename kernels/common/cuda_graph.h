@@ -19,8 +19,8 @@ class CudaGraph {
   /// captured.
   CudaGraph(CudaContext& ctx, const std::function<void()>& work);
   ~CudaGraph();
-  CudaGraph(CudaGraph&& other) noexcept;
-  CudaGraph& operator=(CudaGraph&&) = delete;
+  CudaGraph(const CudaGraph&) = delete;
+  CudaGraph& operator=(const CudaGraph&) = delete;
 
   /// Queues all of it on the stream of the context that it was captured from.
   void launch(CudaContext& ctx) const;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "kernels/common/check.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
 namespace galrec::data {

@@ -4,6 +4,7 @@
 
 #include "data/safetensors_writer.h"
 #include "kernels/common/check.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
 namespace galrec::data {

@@ -6,6 +6,7 @@
 
 #include "data/safetensors_writer.h"
 #include "kernels/common/check.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
 namespace galrec::data {

@@ -1,6 +1,7 @@
 #include "data/readers/items_tsv.h"
 
 #include "tests/data/test_files.h"
+#include "tests/support/expect_error.h"
 
 namespace galrec::data {
 namespace {

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "tests/data/test_files.h"
+#include "tests/support/expect_error.h"
 
 namespace galrec::data {
 namespace {

@@ -9,6 +9,7 @@
 #include "data/atomic_file.h"
 #include "data/prompt_templates.h"
 #include "kernels/common/check.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/real_data.h"
 #include "tests/support/temporary_folder.h"
 

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "tests/gal/world.h"
+#include "tests/support/expect_error.h"
 
 namespace galrec::gal {
 namespace {

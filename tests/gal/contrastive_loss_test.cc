@@ -6,9 +6,9 @@
 #include <limits>
 
 #include "tests/support/compare.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/finite_difference.h"
 #include "tests/support/random.h"
-#include "tests/support/temporary_folder.h"
 
 namespace galrec::gal {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "autograd/tape.h"
 #include "tests/gal/tiny_model.h"
-#include "tests/support/temporary_folder.h"
+#include "tests/support/expect_error.h"
 
 namespace galrec::gal {
 namespace {

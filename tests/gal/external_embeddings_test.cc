@@ -8,6 +8,7 @@
 #include "data/npy.h"
 #include "data/safetensors_writer.h"
 #include "tests/gal/world.h"
+#include "tests/support/expect_error.h"
 
 namespace galrec::gal {
 namespace {

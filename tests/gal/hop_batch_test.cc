@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/common/check.h"
-#include "tests/support/temporary_folder.h"
+#include "tests/support/expect_error.h"
 
 namespace galrec::gal {
 namespace {

@@ -10,6 +10,7 @@
 #include "gal/step_report.h"
 #include "tests/gal/tiny_model.h"
 #include "tests/support/compare.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/real_data.h"
 
 namespace galrec::gal {

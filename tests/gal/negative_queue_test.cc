@@ -7,6 +7,7 @@
 
 #include "tests/support/compare.h"
 #include "tests/support/devices.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/random.h"
 #include "tests/support/temporary_folder.h"
 

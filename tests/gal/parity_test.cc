@@ -11,6 +11,7 @@
 #include "data/safetensors_writer.h"
 #include "kernels/common/check.h"
 #include "tests/support/devices.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/real_data.h"
 #include "tests/support/temporary_folder.h"
 

@@ -15,9 +15,9 @@
 #include "kernels/topk/topk.h"
 #include "layers/hf_folder.h"
 #include "tests/support/compare.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/random.h"
 #include "tests/support/real_data.h"
-#include "tests/support/temporary_folder.h"
 
 namespace galrec::layers {
 namespace {

@@ -12,6 +12,7 @@
 #include "data/safetensors_writer.h"
 #include "layers/t5/model.h"
 #include "tests/support/compare.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/golden.h"
 #include "tests/support/temporary_folder.h"
 

@@ -7,6 +7,7 @@
 #include "kernels/simt/streams.h"
 #include "tests/simt/device_array.h"
 #include "tests/simt/expect_error.h"
+#include "tests/support/expect_error.h"
 
 namespace galrec {
 namespace {

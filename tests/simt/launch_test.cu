@@ -9,6 +9,7 @@
 #include "kernels/simt/grid.h"
 #include "tests/simt/device_array.h"
 #include "tests/simt/expect_error.h"
+#include "tests/support/expect_error.h"
 
 namespace galrec {
 namespace {

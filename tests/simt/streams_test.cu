@@ -5,6 +5,7 @@
 
 #include "tests/simt/device_array.h"
 #include "tests/simt/expect_error.h"
+#include "tests/support/expect_error.h"
 
 namespace galrec {
 namespace {

@@ -1,13 +1,11 @@
 #pragma once
-// A folder that lives as long as a test, and errors with their messages.
+// A folder that lives as long as a test.
 
-#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
-#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -45,21 +43,5 @@ class TemporaryFolder {
  private:
   std::filesystem::path path_;
 };
-
-/// Expects `action` to throw an Expected whose message contains every part.
-template <class Expected, class Action>
-void expect_error(Action&& action, std::initializer_list<std::string> parts) {
-  try {
-    action();
-  } catch (const Expected& error) {
-    for (const std::string& part : parts)
-      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << "no '" << part << "' in: " << error.what();
-    return;
-  } catch (const std::exception& error) {
-    ADD_FAILURE() << "another type of error: " << error.what();
-    return;
-  }
-  ADD_FAILURE() << "no error";
-}
 
 }  // namespace galrec::test

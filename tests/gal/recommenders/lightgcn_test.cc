@@ -13,6 +13,7 @@
 #include "gal/session.h"
 #include "tests/gal/world.h"
 #include "tests/support/compare.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
 #include <spdlog/spdlog.h>

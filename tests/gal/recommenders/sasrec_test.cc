@@ -12,6 +12,7 @@
 #include "gal/recommenders/pretrain.h"
 #include "tests/gal/world.h"
 #include "tests/support/compare.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/real_data.h"
 
 namespace galrec::gal {

@@ -8,6 +8,7 @@
 #include "gal/epoch_samples.h"
 #include "tests/gal/training/tiny_run.h"
 #include "tests/support/compare.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
 namespace galrec::gal::test {
