@@ -13,6 +13,8 @@
 // updated weights. An accident may bring one naive number close to the exact one, so there are several naive runs, their
 // weights moved by up to half an ulp of bf16 before they are rounded; a tensor's naive error is the largest of all. It is
 // measured against the exact oracle, not against the record: what a record has wrong excuses nothing.
+//
+// In every precision a gradient may besides be off by one rounding of the norm of all gradients (ParityTolerance::noise).
 
 #include <cstdint>
 #include <functional>
