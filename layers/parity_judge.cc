@@ -129,7 +129,7 @@ ParityReport judge_parity(const data::SafetensorsFile& recorded, const ParityRun
                           const std::function<ParityRun(const ParityProbe&)>& oracle, ParityPrecision precision,
                           std::span<const ParityUpdate> updates) {
   if (precision == ParityPrecision::kBf16) {
-    const ParityTolerance naive{.value = 0, .gradient = 0, .updated = 0, .response = kNaiveFactor, .noise = 0x1.0p-9, .update_noise = 0};
+    const ParityTolerance naive{.value = 0x1.0p-9, .gradient = 0, .updated = 0, .response = kNaiveFactor, .noise = 0x1.0p-9, .update_noise = 0};
     return compare_all(recorded, ours, naive, updates, measure(oracle, numbered(ParityProbe::Stored::kBf16, 0, kNaiveRuns)));
   }
   const auto tolerance = ParityTolerance::of(precision);

@@ -14,7 +14,8 @@
 // weights moved by up to half an ulp of bf16 before they are rounded; a tensor's naive error is the largest of all. It is
 // measured against the exact oracle, not against the record: what a record has wrong excuses nothing.
 //
-// In every precision a gradient may besides be off by one rounding of the norm of all gradients (ParityTolerance::noise).
+// In every precision a gradient may besides be off by one rounding of the norm of all gradients (ParityTolerance::noise), and in bf16
+// any other value by one rounding of its tensor's largest.
 
 #include <cstdint>
 #include <functional>
