@@ -153,12 +153,14 @@ void add_parameters(ParityRun& out, const std::string& prefix, const autograd::P
 
 /// The six terms by name. A step leaves out a term of weight 0, which a recording has all the same: it is computed apart.
 template <class T>
-void add_terms(ParityRun& out, GalModel<T>& model, autograd::Tape<T>& tape, const HopBatch& batch, const NegativeQueues<T>& queues,
-               LossOptions loss, StepFigures figures) {
+void add_terms(ParityRun& out, const Device& device, const layers::ParityProbe& probe, GalModel<T>& model, const HopBatch& batch,
+               const NegativeQueues<T>& queues, LossOptions loss, StepFigures figures) {
   if (loss.l1 == 0 || loss.l2 == 0 || loss.l3 == 0) {
     for (double* weight : {&loss.l1, &loss.l2, &loss.l3}) *weight = *weight == 0 ? 1 : *weight;
+    autograd::Tape<T> tape(device);
+    layers::apply_probe(tape, probe);
     tape.reset(Recording::kOff);
-    figures = read_figures(tape.device(), model.forward(tape, batch, &queues, loss, layers::DropoutRates::none()));
+    figures = read_figures(device, model.forward(tape, batch, &queues, loss, layers::DropoutRates::none()));
   }
   for (int k = 0; k < kTerms; ++k)
     out.values[std::string(term_name(static_cast<Term>(k)))] = {figures.nce[static_cast<std::size_t>(k)]};
@@ -229,10 +231,7 @@ ParityRun run_step(const Device& device, const std::filesystem::path& folder, co
     out.values["grad." + span.name] = doubles(model.parameters().read_gradient(id));
   }
 
-  // The keys lie on their tape until they are in the queues.
-  autograd::Tape<T> term_tape(device);
-  layers::apply_probe(term_tape, probe);
-  add_terms(out, model, term_tape, batch, queues, loss, figures);
+  add_terms(out, device, probe, model, batch, queues, loss, figures);
   queues.push(keys, batch.user, batch.item);
   // A ring that is not full yet still holds what lay behind its rows: compare it as recorded, whole.
   for (const auto q : kAllQueues) out.values[fmt::format("queue.{}", queue_name(q))] = doubles(on_host(device, queues.all_rows(q)));

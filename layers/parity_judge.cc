@@ -47,7 +47,7 @@ Responses measure(const std::function<ParityRun(const ParityProbe&)>& oracle, st
   return responses;
 }
 
-std::vector<ParityProbe> numbered(ParityProbe::Stored stored, std::uint64_t first, std::uint64_t count) {
+std::vector<ParityProbe> numbered(autograd::Rounding stored, std::uint64_t first, std::uint64_t count) {
   std::vector<ParityProbe> probes;
   for (std::uint64_t number = first; number < first + count; ++number) probes.push_back({.stored = stored, .number = number});
   return probes;
@@ -61,7 +61,7 @@ ParityReport compare_all(const data::SafetensorsFile& recorded, const ParityRun&
     const auto found = responses.find(name);
     return found == responses.end() ? 0.0 : tolerance.response * found->second;
   };
-  const double norm = recorded.contains("grad_norm") ? largest_magnitude(recorded.read_f64("grad_norm")) : 0.0;
+  const double noise = recorded.contains("grad_norm") ? tolerance.noise * largest_magnitude(recorded.read_f64("grad_norm")) : 0.0;
   for (const auto& [name, info] : recorded.tensors()) {
     if (const auto found = ours.integers.find(name); found != ours.integers.end()) {
       report.compare_equal(name, found->second, recorded.read_i64(name));
@@ -76,14 +76,14 @@ ParityReport compare_all(const data::SafetensorsFile& recorded, const ParityRun&
     }
     if (update == nullptr) {
       const bool gradient = name.starts_with("grad");
-      report.compare(name, actual, expected, gradient ? tolerance.gradient : tolerance.value, response_of(name) + (gradient ? tolerance.noise * norm : 0));
+      report.compare(name, actual, expected, gradient ? tolerance.gradient : tolerance.value, response_of(name) + (gradient ? noise : 0));
       continue;
     }
     const std::string gradient_name = "grad." + name.substr(update->prefix.size());
     const auto gradient = recorded.contains(gradient_name) ? recorded.read_f64(gradient_name) : std::vector<double>{};
     AdamAllowance allowance = update->allowance;
     allowance.gradient_tolerance = tolerance.gradient;
-    allowance.gradient_slack = response_of(gradient_name) + tolerance.update_noise * norm;
+    allowance.gradient_slack = response_of(gradient_name) + noise;
     // Losses of later steps have the prefix but no gradient, and are compared as values.
     if (gradient.size() == expected.size()) {
       report.compare_updated(name, actual, expected, gradient, tolerance.updated, allowance, response_of(name));
@@ -113,11 +113,7 @@ void apply_probe(View<double, 1> values, const ParityProbe& probe) {
 }
 
 void apply_probe(autograd::Tape<double>& tape, const ParityProbe& probe) {
-  switch (probe.stored) {
-    case ParityProbe::Stored::kDouble: return tape.round_to(autograd::Rounding::kNone);
-    case ParityProbe::Stored::kFloat: return tape.round_to(autograd::Rounding::kFloat);
-    case ParityProbe::Stored::kBf16: return tape.round_to(autograd::Rounding::kBf16);
-  }
+  tape.round_to(probe.stored);
 }
 
 void require_device(const Device& device, ParityPrecision precision) {
@@ -129,13 +125,13 @@ ParityReport judge_parity(const data::SafetensorsFile& recorded, const ParityRun
                           const std::function<ParityRun(const ParityProbe&)>& oracle, ParityPrecision precision,
                           std::span<const ParityUpdate> updates) {
   if (precision == ParityPrecision::kBf16) {
-    const ParityTolerance naive{.value = 0x1.0p-9, .gradient = 0, .updated = 0, .response = kNaiveFactor, .noise = 0x1.0p-9, .update_noise = 0};
-    return compare_all(recorded, ours, naive, updates, measure(oracle, numbered(ParityProbe::Stored::kBf16, 0, kNaiveRuns)));
+    const ParityTolerance naive{.value = 0, .gradient = 0, .updated = 0, .response = kNaiveFactor, .noise = 0};
+    return compare_all(recorded, ours, naive, updates, measure(oracle, numbered(autograd::Rounding::kBf16, 0, kNaiveRuns)));
   }
   const auto tolerance = ParityTolerance::of(precision);
   const ParityReport plain = compare_all(recorded, ours, tolerance, updates, {});
   if (plain.ok()) return plain;
-  return compare_all(recorded, ours, tolerance, updates, measure(oracle, numbered(ParityProbe::Stored::kFloat, 1, kProbes)));
+  return compare_all(recorded, ours, tolerance, updates, measure(oracle, numbered(autograd::Rounding::kFloat, 1, kProbes)));
 }
 
 }  // namespace galrec::layers

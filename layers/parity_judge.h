@@ -13,9 +13,6 @@
 // updated weights. An accident may bring one naive number close to the exact one, so there are several naive runs, their
 // weights moved by up to half an ulp of bf16 before they are rounded; a tensor's naive error is the largest of all. It is
 // measured against the exact oracle, not against the record: what a record has wrong excuses nothing.
-//
-// In every precision a gradient may besides be off by one rounding of the norm of all gradients (ParityTolerance::noise), and in bf16
-// any other value by one rounding of its tensor's largest.
 
 #include <cstdint>
 #include <functional>
@@ -46,12 +43,11 @@ struct ParityUpdate {
 
 /// Which variant of the oracle runs.
 struct ParityProbe {
-  enum class Stored { kDouble, kFloat, kBf16 };
-  Stored stored = Stored::kDouble;
+  autograd::Rounding stored = autograd::Rounding::kNone;  ///< what is kept between operations
   std::uint64_t number = 0;  ///< 0: weights as they are; 1, 2, ...: moved by up to half an ulp of fp32, or of bf16
 
   /// Whether weights and inputs are rounded as well; to fp32 they are already.
-  bool rounds_weights() const { return stored == Stored::kBf16; }
+  bool rounds_weights() const { return stored == autograd::Rounding::kBf16; }
 };
 
 /// Multiplies every value by 1 + u, u uniform in half an ulp and a function of (number, name, element); number 0 does not. Then
@@ -64,7 +60,7 @@ void apply_probe(autograd::Tape<double>& tape, const ParityProbe& probe);
 /// Runs in other precisions than the oracle's are as they are.
 template <class Anything>
 void apply_probe(const Anything&, const ParityProbe& probe) {
-  GALREC_CHECK(probe.stored == ParityProbe::Stored::kDouble && probe.number == 0, "a probe needs the oracle");
+  GALREC_CHECK(probe.stored == autograd::Rounding::kNone && probe.number == 0, "a probe needs the oracle");
 }
 
 /// UsageError for double, the oracle's precision, on another device than the CPU.

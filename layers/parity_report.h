@@ -26,8 +26,7 @@ struct ParityTolerance {
   double gradient;  // gradients and their norm
   double updated;   // parameters after optimiser steps
   double response;  // times what half an ulp of fp32 in the weights does to the tensor (layers/parity_judge.h)
-  double noise;     // of gradients, relative to the norm of all of them: what cancels leaves rounding of what it cancelled
-  double update_noise;  // the same of gradients that updates follow
+  double noise;     // of gradients, relative to the norm of all of them: what cancels leaves rounding, which updates follow
 
   /// For fp32 and double; bf16 has a rule of its own (layers/parity_judge.h).
   static ParityTolerance of(ParityPrecision precision);
